@@ -1,0 +1,1 @@
+//! Who may do what: actors, capabilities, tokens, and decisions that can explain themselves.

@@ -1,0 +1,1 @@
+//! The life of connectors: registration, state and its history, works, broker credentials.

@@ -1,0 +1,2 @@
+//! The ferrocti binary: command line, configuration and wiring.
+fn main() {}

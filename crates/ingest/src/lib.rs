@@ -1,0 +1,1 @@
+//! From queue message to committed knowledge: decode, order, resolve, merge, commit.

@@ -1,0 +1,10 @@
+//! What the platform knows about STIX 2.1 and OpenCTI's data model: entity types as data, identifiers, conversion, merging.
+
+pub mod clock;
+pub mod element;
+pub mod id;
+pub mod registry;
+
+pub use element::Element;
+pub use id::{Ident, Key, StixId};
+pub use registry::{EntityType, Registry};
