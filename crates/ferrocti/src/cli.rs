@@ -1,0 +1,243 @@
+//! The command line: what can be said, and what each word means.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// An open, OpenCTI-compatible threat intelligence platform in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "ferrocti", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the platform on embedded defaults, load a small example, print how to log in and what to try next
+    Quickstart(ServerArgs),
+    /// Start the platform
+    Serve(ServerArgs),
+    /// Send STIX 2.1 bundles to a running platform and wait until they are ingested
+    Import(ImportArgs),
+    /// Show connectors, queues, works and what waits, of a running platform
+    Status(RemoteArgs),
+    /// Create users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Look after connectors and their state
+    #[command(subcommand)]
+    Connector(ConnectorCommand),
+    /// Inspect, replay and discard messages that could not be ingested
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// List references that wait for something that has not arrived
+    Parked(RemoteArgs),
+    /// Check the files of a stopped platform for damage
+    Check(CheckArgs),
+    /// List all settings: names, environment variables, defaults
+    Config,
+}
+
+/// Settings of the server as flags; everything else is in the file and the environment.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Configuration file in TOML [env: FERROCTI_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of the store, the queues and the keys [env: FERROCTI_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Address to listen on [env: FERROCTI_HOST]
+    #[arg(long)]
+    pub host: Option<String>,
+    /// HTTP port, 0 for a free one [env: FERROCTI_PORT]
+    #[arg(long)]
+    pub port: Option<String>,
+    /// AMQP port, 0 for a free one [env: FERROCTI_AMQP_PORT]
+    #[arg(long)]
+    pub amqp_port: Option<String>,
+    /// Path in front of every route [env: FERROCTI_BASE_PATH]
+    #[arg(long)]
+    pub base_path: Option<String>,
+    /// Log filter, e.g. info or ferrocti_ingest=debug [env: FERROCTI_LOG]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Print events for machines, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl ServerArgs {
+    /// The given flags by the key of their setting.
+    pub fn flags(&self) -> BTreeMap<&'static str, String> {
+        [
+            ("data_dir", &self.data_dir),
+            ("host", &self.host),
+            ("port", &self.port),
+            ("amqp_port", &self.amqp_port),
+            ("base_path", &self.base_path),
+            ("log.filter", &self.log),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.clone()?)))
+        .collect()
+    }
+}
+
+/// Which platform to talk to.
+#[derive(Debug, Args)]
+pub struct RemoteArgs {
+    /// Address of the platform [env: FERROCTI_URL]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Token of a user [env: FERROCTI_TOKEN]
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ferrocti import`
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// STIX 2.1 bundles
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Return as soon as the platform has accepted the bundles
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Which platform
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// `ferrocti user …`
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Create a service account that may do what a connector needs and nothing more; prints its token once
+    AddConnector {
+        /// Name of the account, e.g. the connector's name
+        name: String,
+        /// Highest confidence that its data may carry, 0 to 100
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+        max_confidence: u8,
+        /// Data directory of a stopped platform, instead of --url [env: FERROCTI_DATA_DIR]
+        #[arg(long, value_name = "DIR", conflicts_with = "url")]
+        data_dir: Option<PathBuf>,
+        /// Which platform
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Give the administrator of a stopped platform a new password and token; prints both once
+    ResetAdmin {
+        /// Data directory of the stopped platform [env: FERROCTI_DATA_DIR]
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `ferrocti connector …`
+#[derive(Debug, Subcommand)]
+pub enum ConnectorCommand {
+    /// What a connector remembers between its runs
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Remove a connector with its queues, works and state
+    Delete {
+        /// Connector id
+        id: String,
+        /// Which platform
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+/// `ferrocti connector state …`
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Show the state of a connector and its versions
+    History {
+        /// Connector id
+        id: String,
+        /// Which platform
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Put an earlier version of the state back; the connector gets it at its next start
+    Restore {
+        /// Connector id
+        id: String,
+        /// Number of the version, from `ferrocti connector state history`
+        version: i64,
+        /// Which platform
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Empty the state and purge the queues, so that the connector starts from the beginning; the state stays in the history
+    Reset {
+        /// Connector id
+        id: String,
+        /// Which platform
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+/// `ferrocti queue …`
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// List dead letters with the reason of each
+    DeadLetters(RemoteArgs),
+    /// Put a dead letter back into its queue
+    Replay {
+        /// Id of the dead letter
+        id: String,
+        /// Which platform
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+    /// Remove a dead letter for good
+    Discard {
+        /// Id of the dead letter
+        id: String,
+        /// Which platform
+        #[command(flatten)]
+        remote: RemoteArgs,
+    },
+}
+
+/// `ferrocti check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Data directory of the stopped platform [env: FERROCTI_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_reach_their_settings() {
+        let cli = Cli::parse_from(["ferrocti", "serve", "--port", "0", "--data-dir", "d"]);
+        let Command::Serve(args) = cli.command else { panic!("serve") };
+        assert_eq!(args.flags(), BTreeMap::from([("port", "0".to_owned()), ("data_dir", "d".to_owned())]));
+    }
+}
