@@ -436,6 +436,16 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_is_documented() {
+        let page = include_str!("../../../docs/reference/configuration.md");
+        for setting in SETTINGS {
+            for name in [Some(setting.key), Some(setting.env), setting.alias].into_iter().flatten() {
+                assert!(page.contains(&format!("`{name}`")), "docs/reference/configuration.md does not mention {name}");
+            }
+        }
+    }
+
+    #[test]
     fn secrets_do_not_show() {
         assert_eq!(format!("{:?}", Secret("hunter2".to_owned())), "***");
     }
