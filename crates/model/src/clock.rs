@@ -44,7 +44,8 @@ impl ManualClock {
 
     /// Moves the clock forward by `millis`.
     pub fn advance(&self, millis: Millis) {
-        self.0.fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
+        self.0
+            .fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
     }
 }
 

@@ -29,7 +29,13 @@ impl Element {
     /// An empty element of a kind.
     #[must_use]
     pub fn new(kind: &'static EntityType) -> Self {
-        Self { kind, attributes: Map::new(), refs: Vec::new(), ends: None, stix_ids: Vec::new() }
+        Self {
+            kind,
+            attributes: Map::new(),
+            refs: Vec::new(),
+            ends: None,
+            stix_ids: Vec::new(),
+        }
     }
 
     /// A text attribute, if it is there and is text.
@@ -52,6 +58,10 @@ impl Element {
         self.refs
             .iter()
             .flat_map(|(_, targets)| targets.iter().copied())
-            .chain(self.ends.iter().flat_map(|(source, target)| [*source, *target]))
+            .chain(
+                self.ends
+                    .iter()
+                    .flat_map(|(source, target)| [*source, *target]),
+            )
     }
 }

@@ -22,7 +22,9 @@ pub enum IdError {
     #[error("\"{0}\" is not a STIX id; it must read <type>--<uuid>")]
     Malformed(String),
     /// The type in front of `--` is not in the registry.
-    #[error("\"{0}\" has an unknown STIX type; supported are the types of STIX 2.1 and OpenCTI's extensions")]
+    #[error(
+        "\"{0}\" has an unknown STIX type; supported are the types of STIX 2.1 and OpenCTI's extensions"
+    )]
     UnknownType(String),
 }
 
@@ -139,7 +141,10 @@ impl Key {
     #[must_use]
     pub fn hash_value(entity_code: u16, algorithm: &str, value: &str) -> Self {
         let text = format!("{entity_code}\n{algorithm}\n{}", value.to_lowercase());
-        Self::new(Self::HASH, xxhash_rust::xxh3::xxh3_128(text.as_bytes()).to_be_bytes())
+        Self::new(
+            Self::HASH,
+            xxhash_rust::xxh3::xxh3_128(text.as_bytes()).to_be_bytes(),
+        )
     }
 
     /// The identifier this key stands for; `None` for hash values.
@@ -150,7 +155,10 @@ impl Key {
         match self.0[0] {
             0 => Some(Ident::Internal(Uuid::from_bytes(value))),
             Self::HASH => None,
-            type_code => Some(Ident::Stix(StixId { type_code, uuid: Uuid::from_bytes(value) })),
+            type_code => Some(Ident::Stix(StixId {
+                type_code,
+                uuid: Uuid::from_bytes(value),
+            })),
         }
     }
 
