@@ -1,5 +1,13 @@
 //! Time and randomness as parameters: everything that needs "now" or a random value takes one of these, so that tests decide.
 
+use std::borrow::Cow;
+
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    fmt::temporal::DateTimePrinter,
+    tz::Offset,
+};
 use uuid::Uuid;
 
 /// Milliseconds since the Unix epoch, UTC.
@@ -79,5 +87,92 @@ impl Entropy for SeededEntropy {
             z ^= z >> 31;
             chunk.copy_from_slice(&z.to_le_bytes()[..chunk.len()]);
         }
+    }
+}
+
+/// The first and the last time that can be written: years 1 to 9999.
+const FIRST: Millis = -62_135_596_800_000;
+const LAST: Millis = 253_402_207_199_000;
+
+/// A time as it is stored and shown: RFC 3339 in UTC with milliseconds and `Z`, e.g. `2024-01-02T03:04:05.000Z`.
+#[must_use]
+pub fn format_date(millis: Millis) -> String {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+    PRINTER.timestamp_to_string(
+        &Timestamp::from_millisecond(millis.clamp(FIRST, LAST)).unwrap_or_default(),
+    )
+}
+
+/// Reads an RFC 3339 time with any offset, in the years 1 to 9999; a time without offset, or a bare date, is taken as UTC.
+/// `None`: not a time.
+#[must_use]
+pub fn parse_date(text: &str) -> Option<Millis> {
+    let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
+        let civil = text
+            .parse::<DateTime>()
+            .ok()
+            .or_else(|| text.parse::<Date>().ok().map(|date| date.at(0, 0, 0, 0)))?;
+        Offset::UTC.to_timestamp(civil).ok()
+    })?;
+    Some(timestamp.as_millisecond()).filter(|millis| (FIRST..=LAST).contains(millis))
+}
+
+/// Brings a time into the stored form; what has it already is not copied. `None`: not a time.
+#[must_use]
+pub fn stored_date(text: &str) -> Option<Cow<'_, str>> {
+    let millis = parse_date(text)?;
+    let stored = text.len() == 24
+        && text.ends_with('Z')
+        && text.as_bytes().get(10) == Some(&b'T')
+        && text.as_bytes().get(19) == Some(&b'.');
+    Some(if stored {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format_date(millis))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_come_out_in_utc_with_milliseconds() {
+        for (given, stored) in [
+            ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05.000Z"),
+            ("2024-01-02T03:04:05.123456Z", "2024-01-02T03:04:05.123Z"),
+            ("2024-01-02T05:04:05+02:00", "2024-01-02T03:04:05.000Z"),
+            ("2024-01-02 03:04:05Z", "2024-01-02T03:04:05.000Z"),
+            ("2024-01-02t03:04:05.000z", "2024-01-02T03:04:05.000Z"),
+            ("2024-01-02T03:04:05", "2024-01-02T03:04:05.000Z"),
+            ("2024-01-02", "2024-01-02T00:00:00.000Z"),
+            ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z"),
+            ("5138-11-16T09:46:40.000Z", "5138-11-16T09:46:40.000Z"),
+            ("1900-06-01T00:00:00.001Z", "1900-06-01T00:00:00.001Z"),
+        ] {
+            assert_eq!(stored_date(given).as_deref(), Some(stored), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for given in [
+            "",
+            "yesterday",
+            "2024-13-01T00:00:00Z",
+            "2024-02-30T00:00:00Z",
+            "12345",
+            "2024-01-02T03:04:05.000",
+            "2024-01-02T25:00:00Z",
+        ] {
+            let expected = given == "2024-01-02T03:04:05.000";
+            assert_eq!(stored_date(given).is_some(), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_time_out_of_range_is_cut_to_what_can_be_written() {
+        assert_eq!(&format_date(Millis::MAX)[..10], "9999-12-30");
+        assert_eq!(&format_date(Millis::MIN)[..10], "0001-01-01");
     }
 }

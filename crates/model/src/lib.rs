@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod element;
 pub mod id;
+pub mod ids;
 pub mod registry;
 
 pub use element::Element;

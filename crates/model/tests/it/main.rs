@@ -1,3 +1,4 @@
 //! Integration tests of the model.
 
+mod ids;
 mod registry;
