@@ -466,8 +466,12 @@ impl<'l> Answer<'l> {
 
     /// The text of the whole answer's data. `None` when the answer is too large.
     pub(crate) fn write(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        // Objects of a level that was not run have no slots: then there is nothing to write.
+        if self.too_large {
+            return None;
+        }
         let fits = self.write_object(out, 0);
-        if self.too_large || out.len() > self.limits.max_response_bytes {
+        if out.len() > self.limits.max_response_bytes {
             self.too_large = true;
             return None;
         }

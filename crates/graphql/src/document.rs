@@ -60,8 +60,11 @@ impl Prepared {
             .parse_ast(text, "query")
             .map_err(|invalid| refuse(code::PARSE, &invalid.errors))?;
         limits::measure(&ast, limits)?;
+        // In two steps, because the validator would also complain about what the first step leaves out.
         let document = ast
-            .to_executable_validate(schema.definitions())
+            .to_executable(schema.definitions())
+            .map_err(|invalid| refuse(code::VALIDATION, &invalid.errors))?
+            .validate(schema.definitions())
             .map_err(|invalid| refuse(code::VALIDATION, &invalid.errors))?;
         if document.operations.is_empty() {
             return Err(Refusal::validation("The document has no operation."));
