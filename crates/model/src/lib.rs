@@ -1,10 +1,13 @@
 //! What the platform knows about STIX 2.1 and OpenCTI's data model: entity types as data, identifiers, conversion, merging.
 
+pub mod bundle;
 pub mod clock;
 pub mod element;
 pub mod id;
 pub mod ids;
+pub mod pattern;
 pub mod registry;
+pub mod stix;
 
 pub use element::Element;
 pub use id::{Ident, Key, StixId};
