@@ -1,1 +1,51 @@
 //! The transactional store: knowledge, history, works, connectors and users in one SQLite file.
+//!
+//! [`Store::write`] runs a closure in a durable, shared transaction; [`Store::read`] runs one on a consistent snapshot. All SQL of the platform
+//! is here, as typed methods of [`Snapshot`] and [`Tx`], one file per subject. Rules (what a merge does, who may) are not.
+//! The layout and its reasons: `docs/development/architecture.md`.
+
+mod audit;
+mod check;
+mod connection;
+mod connectors;
+mod counts;
+mod edges;
+mod error;
+pub mod find;
+pub mod fold;
+mod history;
+mod lock;
+mod maintenance;
+mod markings;
+mod objects;
+mod parked;
+mod queue;
+mod relationships;
+mod schema;
+mod search;
+mod settings;
+mod snapshot;
+mod store;
+mod users;
+mod works;
+mod writer;
+
+pub use audit::{AuditEntry, NewAudit};
+pub use check::Problem;
+pub use connectors::{Connector, StateVersion};
+pub use edges::Edge;
+pub use error::{Result, StoreError};
+pub use find::{Cursor, ObjectQuery, OrderKey, Page};
+pub use history::{Event, HistoryEntry, Operation};
+pub use markings::Visibility;
+pub use objects::{NewObject, ObjectChange, Stored};
+pub use parked::{NewParked, Parked, Waiting};
+pub use queue::{NewPush, Push};
+pub use relationships::{RelationshipQuery, Side};
+pub use snapshot::{Snapshot, Tx};
+pub use store::{Durability, Options, Store};
+pub use users::{Token, User};
+pub use works::{Note, NoteKind, Work, WorkOrder, WorkQuery, WorkStatus};
+
+/// Row number of an object: positive, growing, never reused.
+pub type Iid = i64;

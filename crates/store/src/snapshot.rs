@@ -1,0 +1,87 @@
+//! What a closure gets: [`Snapshot`] to read, [`Tx`] to read and write. Their methods are in the files of their subjects.
+
+use std::{cell::RefCell, collections::HashMap, ops::Deref};
+
+use ferrocti_model::clock::Millis;
+use rusqlite::{CachedStatement, Connection};
+
+use crate::{error::Result, store::Shared, writer::Caches};
+
+/// A consistent view of the store. Every reading method is on it; [`Tx`] dereferences to it.
+pub struct Snapshot<'c> {
+    pub(crate) conn: &'c Connection,
+    pub(crate) shared: &'c Shared,
+    /// Changes of `object_count` that are not written yet; always empty outside of a [`Tx`].
+    pub(crate) counts: RefCell<HashMap<(u16, i64), i64>>,
+}
+
+impl<'c> Snapshot<'c> {
+    pub(crate) fn new(conn: &'c Connection, shared: &'c Shared) -> Self {
+        Self {
+            conn,
+            shared,
+            counts: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn sql(&self, sql: &str) -> Result<CachedStatement<'c>> {
+        Ok(self.conn.prepare_cached(sql)?)
+    }
+}
+
+impl std::fmt::Debug for Snapshot<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Snapshot")
+    }
+}
+
+/// One writer's part of a transaction: everything it does is undone when its closure fails.
+pub struct Tx<'c> {
+    pub(crate) snapshot: Snapshot<'c>,
+    pub(crate) caches: &'c mut Caches,
+    now: Millis,
+}
+
+impl<'c> Tx<'c> {
+    pub(crate) fn new(conn: &'c Connection, caches: &'c mut Caches, shared: &'c Shared) -> Self {
+        let now = caches.tick(shared.options.clock.now());
+        Self {
+            snapshot: Snapshot::new(conn, shared),
+            caches,
+            now,
+        }
+    }
+
+    /// The time of this transaction: fixed for its duration and never before that of an earlier one.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// A new time-ordered internal id.
+    #[must_use]
+    pub fn new_uuid(&self) -> uuid::Uuid {
+        self.snapshot.shared.options.entropy.uuid_at(self.now)
+    }
+
+    /// Writes what was held back; the last step of a closure that succeeded.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.flush_counts()
+    }
+}
+
+impl<'c> Deref for Tx<'c> {
+    type Target = Snapshot<'c>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.snapshot
+    }
+}
+
+impl std::fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
