@@ -1,1 +1,14 @@
-//! The life of connectors: registration, state and its history, works, broker credentials.
+//! The life of connectors: registration, state and its history, broker credentials; and the accounts they run under.
+
+mod accounts;
+mod error;
+mod keys;
+mod login;
+mod registry;
+pub mod state;
+
+pub use accounts::{Accounts, AdminSettings, Generated};
+pub use error::ConnectorError;
+pub use keys::PlatformKey;
+pub use login::BrokerLogin;
+pub use registry::{Connectors, Registration, is_active};

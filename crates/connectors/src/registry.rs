@@ -1,0 +1,379 @@
+//! Connectors as they come and go: registration, ping, state, deletion.
+
+use std::sync::Arc;
+
+use ferrocti_access::{Action, Actor, may};
+use ferrocti_broker::{Depth, Queues, queue::DeleteConditions};
+use ferrocti_model::clock::{Clock, Millis};
+use ferrocti_store::{Connector, NewAudit, Snapshot, StateVersion, Store, Tx};
+use serde_json::{Value, json};
+
+use crate::{
+    ConnectorError, PlatformKey,
+    state::{self, Ping},
+};
+
+/// A connector that was not heard of for so long is shown as inactive.
+const ACTIVE_FOR: Millis = 5 * 60 * 1000;
+/// Versions of a state that are kept.
+const STATE_VERSIONS: u32 = 50;
+/// Largest state that is stored; a state is a bookmark, not a database.
+const MAX_STATE: usize = 1 << 20;
+/// Longest connector id: queue names and routing keys carry it and may hold 255 bytes.
+const MAX_ID: usize = 200;
+/// The epoch of a connector that no composer manages.
+const OPEN_EPOCH: i64 = 0;
+
+const TYPES: &[&str] =
+    &["EXTERNAL_IMPORT", "INTERNAL_IMPORT_FILE", "INTERNAL_ENRICHMENT", "INTERNAL_ANALYSIS", "INTERNAL_EXPORT_FILE", "STREAM"];
+
+/// What a connector says of itself when it starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Registration {
+    /// Its id, verbatim; state, queues and works hang on it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `EXTERNAL_IMPORT`, …
+    pub connector_type: String,
+    /// Scope entries.
+    pub scope: Vec<String>,
+    /// Runs by itself on matching objects.
+    pub auto: bool,
+    /// Runs again on updates.
+    pub auto_update: bool,
+    /// Only within a container.
+    pub only_contextual: bool,
+    /// May be used in playbooks.
+    pub playbook_compatible: bool,
+    /// `none` or `stix_bundle`.
+    pub enrichment_resolution: Option<String>,
+    /// Where it listens when it does not use the broker.
+    pub listen_callback_uri: Option<String>,
+    /// Intent.
+    pub xtm_one_intent: Option<String>,
+    /// Its own version.
+    pub version: Option<String>,
+    /// Its short name in a catalog.
+    pub slug: Option<String>,
+}
+
+impl Registration {
+    fn check(&self) -> Result<(), ConnectorError> {
+        let invalid = |text: String| Err(ConnectorError::Invalid(text));
+        if self.id.trim().is_empty() || self.id.len() > MAX_ID || self.id.chars().any(char::is_control) {
+            return invalid(format!("a connector id has 1 to {MAX_ID} bytes and no control characters; a UUID is best (CONNECTOR_ID)"));
+        }
+        if self.name.trim().chars().count() < 2 {
+            return invalid("a connector name has at least 2 characters (CONNECTOR_NAME)".to_owned());
+        }
+        if !TYPES.contains(&self.connector_type.as_str()) {
+            return invalid(format!("{:?} is not a connector type; it is one of {} (CONNECTOR_TYPE)", self.connector_type, TYPES.join(", ")));
+        }
+        Ok(())
+    }
+}
+
+/// The connectors of a platform. Cheap to clone.
+#[derive(Clone)]
+pub struct Connectors {
+    store: Store,
+    queues: Queues,
+    key: PlatformKey,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Connectors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connectors")
+    }
+}
+
+impl Connectors {
+    /// The connectors kept in a store, with their queues.
+    #[must_use]
+    pub fn new(store: Store, queues: Queues, key: PlatformKey, clock: Arc<dyn Clock>) -> Self {
+        Self { store, queues, key, clock }
+    }
+
+    /// Makes sure that every connector has its queues; called at start.
+    pub fn declare_queues(&self) -> Result<(), ConnectorError> {
+        for connector in self.store.read(|snapshot| Ok::<_, ConnectorError>(snapshot.connectors()?))? {
+            self.declare(&connector.id)?;
+        }
+        Ok(())
+    }
+
+    fn declare(&self, id: &str) -> Result<(), ConnectorError> {
+        if self.queues.depth(&push(id)).is_none() || self.queues.depth(&listen(id)).is_none() {
+            self.queues.declare_connector(id, bytes::Bytes::new()).wait()?;
+        }
+        Ok(())
+    }
+
+    /// A connector starts. State, works and queues of the same id stay; the connector now belongs to the actor.
+    /// Reading its state here is how a connector takes notice of a reset.
+    pub fn register(&self, actor: &Actor, registration: Registration) -> Result<Connector, ConnectorError> {
+        registration.check()?;
+        // the queues come first: who is told that it is registered may publish
+        self.store.read(|snapshot| owned(snapshot, actor, &registration.id).map(|_| ()))?;
+        self.declare(&registration.id)?;
+        self.store.write(|tx| {
+            let known = owned(tx, actor, &registration.id)?;
+            let now = tx.now();
+            let r = &registration;
+            let base = known.clone().unwrap_or_else(|| blank(&r.id, now));
+            let connector = Connector {
+                name: r.name.clone(),
+                kind: r.connector_type.clone(),
+                scope: r.scope.iter().map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect(),
+                auto: r.auto,
+                auto_update: r.auto_update,
+                only_contextual: r.only_contextual,
+                playbook_compatible: r.playbook_compatible,
+                enrichment_resolution: r.enrichment_resolution.clone(),
+                listen_callback_uri: r.listen_callback_uri.clone(),
+                xtm_one_intent: r.xtm_one_intent.clone(),
+                version: r.version.clone(),
+                slug: r.slug.clone(),
+                user: Some(actor.user_row),
+                built_in: false,
+                state_reset: false,
+                updated_at: now,
+                registered_at: Some(now),
+                last_ping: Some(now),
+                ..base
+            };
+            tx.put_connector(&connector)?;
+            match known {
+                None => audit(tx, actor, "connector.create", &connector, None)?,
+                Some(before) if before.user != connector.user => {
+                    audit(tx, actor, "connector.take_over", &connector, Some(json!({ "former_user": before.user })))?;
+                }
+                Some(_) => {}
+            }
+            Ok(connector)
+        })
+    }
+
+    /// A sign of life, with the state and what the connector says of its schedule. The answer's state is exactly what is stored now.
+    pub fn ping(&self, actor: &Actor, id: &str, sent: Option<&str>, info: Option<Value>) -> Result<Connector, ConnectorError> {
+        if sent.is_some_and(|state| state.len() > MAX_STATE) {
+            return Err(ConnectorError::Invalid(format!("the state is larger than {MAX_STATE} bytes; keep a bookmark there, not data")));
+        }
+        self.declare_known(actor, id)?;
+        self.store.write(|tx| {
+            let mut connector = required(tx, actor, id)?;
+            let now = tx.now();
+            connector.last_ping = Some(now);
+            if info.is_some() {
+                connector.info = info;
+            }
+            let outcome = state::on_ping(connector.state.as_deref(), connector.state_reset, sent);
+            match outcome {
+                Ping::Held => {}
+                Ping::ResetTaken => connector.state_reset = false,
+                Ping::Keep => connector.updated_at = now,
+                Ping::Store => {
+                    connector.updated_at = now;
+                    if connector.state.as_deref() != sent {
+                        connector.state = sent.map(str::to_owned);
+                        tx.add_state_version(id, sent, "ping", Some(actor.user_row), STATE_VERSIONS)?;
+                    }
+                }
+            }
+            tx.put_connector(&connector)?;
+            Ok(connector)
+        })
+    }
+
+    fn declare_known(&self, actor: &Actor, id: &str) -> Result<(), ConnectorError> {
+        self.store.read(|snapshot| required(snapshot, actor, id).map(|_| ()))?;
+        self.declare(id)
+    }
+
+    /// Empties the state and the queues, so that the connector starts from the beginning. The former state stays in the history.
+    pub fn reset_state(&self, actor: &Actor, id: &str) -> Result<Connector, ConnectorError> {
+        let connector = self.store.write(|tx| {
+            let mut connector = managed(tx, actor, id)?;
+            let now = tx.now();
+            connector.state = Some(String::new());
+            connector.state_reset = true;
+            connector.state_at = now;
+            connector.updated_at = now;
+            tx.put_connector(&connector)?;
+            tx.add_state_version(id, Some(""), "reset", Some(actor.user_row), STATE_VERSIONS)?;
+            let dropped = tx.delete_pushes_of(id)?;
+            audit(tx, actor, "connector.reset_state", &connector, Some(json!({ "pushes_dropped": dropped })))?;
+            Ok::<_, ConnectorError>(connector)
+        })?;
+        for queue in [push(id), listen(id)] {
+            if self.queues.depth(&queue).is_some() {
+                self.queues.purge(&queue).wait()?;
+            }
+        }
+        Ok(connector)
+    }
+
+    /// Puts an earlier version of the state back. The connector gets it when it registers next; what it pings until then is not stored.
+    pub fn restore_state(&self, actor: &Actor, id: &str, version: i64) -> Result<Connector, ConnectorError> {
+        self.store.write(|tx| {
+            let mut connector = managed(tx, actor, id)?;
+            let wanted = tx.state_version(id, version)?.ok_or_else(|| ConnectorError::NoSuchVersion { id: id.to_owned(), version })?;
+            let now = tx.now();
+            connector.state = wanted.state;
+            connector.state_reset = true;
+            connector.state_at = now;
+            connector.updated_at = now;
+            tx.put_connector(&connector)?;
+            tx.add_state_version(id, connector.state.as_deref(), "restore", Some(actor.user_row), STATE_VERSIONS)?;
+            audit(tx, actor, "connector.restore_state", &connector, Some(json!({ "version": version })))?;
+            Ok(connector)
+        })
+    }
+
+    /// Deletes a connector with its queues, works and state — unless it is its own user that asks: several connectors delete
+    /// themselves when they stop, and would lose their state. Such a connector is only marked as offline; once it is, its user may delete it
+    /// for good if he may manage connectors.
+    pub fn delete(&self, actor: &Actor, id: &str) -> Result<(), ConnectorError> {
+        let gone_for_good = self.store.read(|snapshot| {
+            let connector = managed(snapshot, actor, id)?;
+            let own = connector.user == Some(actor.user_row);
+            let manager = may(actor, Action::Use(ferrocti_access::names::MODULES_MANAGE)).is_ok();
+            Ok::<_, ConnectorError>(manager && !(own && is_active(&connector, self.clock.now())))
+        })?;
+        if gone_for_good {
+            // the queues go first: a crash in between leaves a connector whose queues are made again, not queues that nobody knows
+            self.queues.delete_connector(id).wait()?;
+        }
+        self.store.write(|tx| {
+            let mut connector = managed(tx, actor, id)?;
+            if gone_for_good {
+                tx.delete_works_of(id)?;
+                tx.delete_pushes_of(id)?;
+                tx.delete_queue_mark(&push(id))?;
+                tx.delete_connector(id)?;
+                audit(tx, actor, "connector.delete", &connector, None)
+            } else {
+                connector.last_ping = None;
+                tx.put_connector(&connector)?;
+                audit(tx, actor, "connector.sign_off", &connector, None)
+            }
+        })
+    }
+
+    /// The kept versions of a connector's state, newest first.
+    pub fn state_history(&self, snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Vec<StateVersion>, ConnectorError> {
+        managed(snapshot, actor, id)?;
+        Ok(snapshot.state_versions(id)?)
+    }
+
+    /// Messages and bytes that wait in a connector's queues.
+    #[must_use]
+    pub fn depth(&self, id: &str) -> Depth {
+        [push(id), listen(id)].iter().filter_map(|queue| self.queues.depth(queue)).fold(Depth::default(), |sum, depth| Depth {
+            messages: sum.messages + depth.messages,
+            bytes: sum.bytes + depth.bytes,
+        })
+    }
+
+    /// The broker password of a connector; its user name there is its id.
+    #[must_use]
+    pub fn broker_password(&self, id: &str) -> String {
+        self.key.broker_password(id, OPEN_EPOCH)
+    }
+
+    /// Whether somebody who logs in at the broker is a registered connector with its own password.
+    #[must_use]
+    pub fn is_broker_login(&self, user: &str, password: &str) -> bool {
+        let right = self.key.is_broker_password(user, OPEN_EPOCH, password);
+        let known = self.store.read(|snapshot| Ok::<_, ConnectorError>(snapshot.connector(user)?.is_some()));
+        right && known.unwrap_or(false)
+    }
+
+    /// The platform's public signing key, as a JSON text.
+    #[must_use]
+    pub fn jwks(&self) -> String {
+        self.key.jwks()
+    }
+
+    /// A signed token by which a connector knows that a call comes from this platform.
+    #[must_use]
+    pub fn connector_jwt(&self, now: Millis) -> String {
+        self.key.connector_jwt(now)
+    }
+}
+
+/// Whether a connector was heard of lately.
+#[must_use]
+pub fn is_active(connector: &Connector, now: Millis) -> bool {
+    connector.built_in || connector.last_ping.is_some_and(|ping| now - ping < ACTIVE_FOR)
+}
+
+fn push(id: &str) -> String {
+    ferrocti_broker::queue::push_queue(id)
+}
+
+fn listen(id: &str) -> String {
+    ferrocti_broker::queue::listen_queue(id)
+}
+
+/// The connector, if there is one; refused when it belongs to somebody else.
+fn owned(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Option<Connector>, ConnectorError> {
+    let known = snapshot.connector(id)?;
+    if let Some(owner) = known.as_ref().and_then(|connector| connector.user) {
+        may(actor, Action::SpeakForConnector { owner })?;
+    }
+    Ok(known)
+}
+
+/// The connector, for whoever may speak for it.
+fn required(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connector, ConnectorError> {
+    owned(snapshot, actor, id)?.ok_or_else(|| ConnectorError::NotFound(id.to_owned()))
+}
+
+/// The connector, for whoever may manage it.
+fn managed(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connector, ConnectorError> {
+    let connector = snapshot.connector(id)?.ok_or_else(|| ConnectorError::NotFound(id.to_owned()))?;
+    may(actor, Action::ManageConnector { owner: connector.user.unwrap_or_default() })?;
+    Ok(connector)
+}
+
+fn audit(tx: &mut Tx<'_>, actor: &Actor, event: &str, connector: &Connector, data: Option<Value>) -> Result<(), ConnectorError> {
+    let message = format!("{event}: {} ({})", connector.name, connector.id);
+    tx.audit(&NewAudit { actor: Some(actor.user_row), event, status: "success", message: &message, data: data.as_ref() })?;
+    Ok(())
+}
+
+fn blank(id: &str, now: Millis) -> Connector {
+    Connector {
+        id: id.to_owned(),
+        name: String::new(),
+        kind: String::new(),
+        scope: Vec::new(),
+        auto: false,
+        auto_update: false,
+        only_contextual: false,
+        playbook_compatible: false,
+        enrichment_resolution: None,
+        listen_callback_uri: None,
+        xtm_one_intent: None,
+        version: None,
+        slug: None,
+        user: None,
+        built_in: false,
+        title: None,
+        trigger_filters: None,
+        priority_group: "DEFAULT".to_owned(),
+        info: None,
+        state: None,
+        state_reset: false,
+        state_at: now,
+        created_at: now,
+        updated_at: now,
+        registered_at: None,
+        last_ping: None,
+        catalog_id: None,
+        manager: None,
+    }
+}
