@@ -3,8 +3,11 @@
 pub mod bundle;
 pub mod clock;
 pub mod element;
+pub mod filter;
 pub mod id;
 pub mod ids;
+pub mod input;
+pub mod merge;
 pub mod pattern;
 pub mod registry;
 pub mod stix;

@@ -19,9 +19,10 @@ use serde_json::{Map, Value};
 use crate::{Element, EntityType, Ident, StixId, registry::Category};
 
 pub use self::{
-    check::finish,
+    check::{finish, required},
+    fill::convert,
     implied::{external_reference, kill_chain_phase, label, vocabulary},
-    plan::{EXTENSION_MITRE, EXTENSION_OCTI, EXTENSION_SCO},
+    plan::{EXTENSION_MITRE, EXTENSION_OCTI, EXTENSION_SCO, is_input},
     refusal::{Refusal, RefusalReason},
 };
 

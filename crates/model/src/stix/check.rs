@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{RefusalReason, date, format, shorten, special};
+use super::{RefusalReason, date, format, missing, plan, shorten, special, value::is_empty};
 use crate::{
-    EntityType, Registry, pattern,
+    Element, EntityType, Registry, pattern,
     registry::{Attribute, Category},
 };
 
@@ -50,6 +50,22 @@ pub fn finish(
             value: shorten(value),
             expected,
         });
+    }
+    Ok(())
+}
+
+/// Checks that an element has what its type demands; after [`finish`], which fills in what follows from the rest.
+pub fn required(element: &Element) -> Result<(), RefusalReason> {
+    let plan = plan::of(element.kind);
+    for attribute in &plan.required {
+        if element.attributes.get(&attribute.name).is_none_or(is_empty) {
+            return Err(missing(stix_name(attribute), element.kind));
+        }
+    }
+    for reference in &plan.required_refs {
+        if element.refs_of(&reference.name).is_empty() {
+            return Err(missing(&reference.stix, element.kind));
+        }
     }
     Ok(())
 }

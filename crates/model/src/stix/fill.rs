@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Decoded, Dropped, RefusalReason, check, implied, missing,
+    Decoded, Dropped, RefusalReason, check, implied,
     plan::{self, Plan, RANK_OCTI, RANK_OTHER, RANK_SCO, Target},
     shorten,
     value::{self, ValueError},
@@ -22,7 +22,6 @@ pub struct Filled {
     pub element: Element,
     pub implied: Vec<Element>,
     pub dropped: Vec<Dropped>,
-    plan: &'static Plan,
 }
 
 /// Distributes the properties of `object` over attributes and references. Ends and the object's own id are the caller's.
@@ -35,7 +34,6 @@ pub fn fill(
         element: Element::new(kind),
         implied: Vec::new(),
         dropped: Vec::new(),
-        plan,
     };
     let mut later: Vec<(u8, Target, String, Value)> = Vec::new();
     let mut extensions = Map::new();
@@ -78,23 +76,8 @@ pub fn fill(
 impl Filled {
     /// Completes and checks what was filled.
     pub fn finish(mut self) -> Result<Decoded, RefusalReason> {
-        let kind = self.element.kind;
-        check::finish(kind, &mut self.element.attributes)?;
-        for attribute in &self.plan.required {
-            if self
-                .element
-                .attributes
-                .get(&attribute.name)
-                .is_none_or(value::is_empty)
-            {
-                return Err(missing(check::stix_name(attribute), kind));
-            }
-        }
-        for reference in &self.plan.required_refs {
-            if self.element.refs_of(&reference.name).is_empty() {
-                return Err(missing(&reference.stix, kind));
-            }
-        }
+        check::finish(self.element.kind, &mut self.element.attributes)?;
+        check::required(&self.element)?;
         Ok(Decoded {
             elements: vec![self.element],
             implied: self.implied,

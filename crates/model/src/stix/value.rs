@@ -141,6 +141,28 @@ pub fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// Whether two values are the same; numbers by their value, so that 5 is 5.0.
+#[must_use]
+pub fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(a), Value::Number(b)) => {
+            a == b
+                || (a.as_f64() == b.as_f64()
+                    && a.as_f64()
+                        .is_some_and(|n| n.abs() < 9_007_199_254_740_992.0))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => one == other,
+    }
+}
+
 /// Hashes with their usual algorithm names and, where the algorithm writes hexadecimal digits, in lower case.
 ///
 /// Accepts a dictionary (STIX) or a list of `{algorithm, hash}` (GraphQL). Entries without a value are left out.
@@ -220,6 +242,11 @@ mod tests {
             kind,
             multiple,
             mandatory: false,
+            customizable: false,
+            editable: true,
+            field: "a".to_owned(),
+            fields: Vec::new(),
+            preset: None,
             upsert: true,
             replace: false,
             internal: false,
