@@ -4,9 +4,13 @@
 //! [`amqp::Listener`] speaks AMQP 0-9-1 to unmodified clients on top of it. The behaviour, and where it
 //! differs from RabbitMQ on purpose, is described in `docs/development/broker.md`.
 
+pub mod amqp;
 pub mod properties;
 pub mod queue;
 
+pub use amqp::{
+    Authenticator, ConnectionInfo, Listener, ListenerError, ListenerOptions, Metrics, Principal,
+};
 pub use properties::{EncodedProperties, Properties};
 pub use queue::{
     Claim, DeadLetter, DeadLetterQuery, Depth, Fetched, Message, OpenError, Options, Publish,

@@ -23,7 +23,7 @@ pub struct DeleteConditions {
 }
 
 /// How an exchange is to be kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExchangeDeclaration {
     /// How it chooses queues.
     pub kind: ExchangeKind,
@@ -49,7 +49,7 @@ impl Queues {
         self.call(move |tx: &mut Tx<'_>| {
             let created = create_queue(tx, &name, settings)?;
             Ok((created.is_some(), move |state: &mut State| {
-                add_queues(state, created)
+                add_queues(state, created);
             }))
         })
     }
@@ -249,7 +249,7 @@ impl Queues {
                 return Err(QueueError::UnknownExchange(name));
             }
             Ok(((), move |state: &mut State| {
-                drop(state.exchanges.remove(&name))
+                drop(state.exchanges.remove(&name));
             }))
         })
     }
@@ -264,7 +264,7 @@ impl Queues {
         self.call(move |tx: &mut Tx<'_>| {
             insert_binding(tx, &exchange, &routing_key, &queue)?;
             Ok(((), move |state: &mut State| {
-                add_binding(state, &exchange, routing_key, &queue)
+                add_binding(state, &exchange, routing_key, &queue);
             }))
         })
     }

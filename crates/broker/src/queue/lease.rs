@@ -125,6 +125,17 @@ impl Queues {
         Ok((queue.ready(), queue.info().consumers))
     }
 
+    /// Messages that could be handed out now, if the queue still is the one with that signal.
+    pub(crate) fn ready_of(&self, name: &str, signal: &Arc<Notify>) -> Result<u64, QueueError> {
+        let state = self.shared.state.lock();
+        let queue = state.queue(name)?;
+        if Arc::ptr_eq(&queue.signal, signal) {
+            Ok(queue.ready())
+        } else {
+            Err(QueueError::UnknownQueue(name.to_owned()))
+        }
+    }
+
     /// Whether a consumer inside the platform owns the queue.
     pub(crate) fn is_claimed(&self, name: &str) -> bool {
         self.shared

@@ -6,6 +6,7 @@
 mod dead;
 mod declare;
 mod lease;
+mod ops;
 mod reader;
 mod schema;
 mod state;
@@ -35,9 +36,10 @@ pub use types::{
     QueueError, QueueInfo, QueueSettings,
 };
 
+use ops::{Done, Inbox, Op, PublishOp};
 use reader::Readers;
 use state::State;
-use writer::{Done, Inbox, Op, PublishOp, Tx};
+use writer::Tx;
 
 /// What the handles and the writing thread share.
 pub(crate) struct Shared {
@@ -472,7 +474,7 @@ impl Queues {
         F: FnOnce(&mut Tx<'_>) -> Result<(T, E), QueueError> + Send + 'static,
         E: FnOnce(&mut State) + Send + 'static,
     {
-        let (op, receiver) = writer::call(work);
+        let (op, receiver) = ops::call(work);
         match self.push(op) {
             Ok(()) => Ticket(TicketState::Waiting(receiver)),
             Err(error) => Ticket::refused(error),
