@@ -413,6 +413,9 @@ impl Coercion<'_> {
             "Boolean" => fails("a non boolean value"),
             "ID" => match value {
                 Value::String(_) => Ok(value),
+                Value::Number(ref number) if number.is_u64() => {
+                    Ok(Value::String(number.to_string()))
+                }
                 Value::Number(ref number) => match whole(number) {
                     Some(number) => Ok(Value::String(number.to_string())),
                     None => fails("value"),

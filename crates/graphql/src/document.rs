@@ -72,7 +72,7 @@ impl Prepared {
         let operations = document
             .operations
             .iter()
-            .map(|operation| Prep::new(operation, &document))
+            .map(|operation| Prep::new(operation, &document, limits))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             text: text.into(),
@@ -137,6 +137,7 @@ impl Prep {
     fn new(
         operation: &Node<Operation>,
         document: &Valid<ExecutableDocument>,
+        limits: &Limits,
     ) -> Result<Self, Refusal> {
         let kind = match operation.operation_type {
             OperationType::Query => OperationKind::Query,
@@ -149,6 +150,13 @@ impl Prep {
         };
         introspection::check_max_depth(document, operation)
             .map_err(|error| Refusal::validation(error.message().to_string()))?;
+        let root_fields = operation.selection_set.root_fields(document).count();
+        if root_fields > limits.max_root_fields {
+            return Err(Refusal::validation(format!(
+                "The operation has {root_fields} root fields; at most {} are accepted. Split it into several requests.",
+                limits.max_root_fields
+            )));
+        }
         let mut uses = Uses::default();
         uses.selections(&operation.selection_set.selections, true);
         for fragment in document.fragments.values() {

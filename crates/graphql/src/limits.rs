@@ -17,6 +17,8 @@ pub struct Limits {
     pub max_depth: usize,
     /// Selected fields of an operation, counted with fragments expanded.
     pub max_fields: usize,
+    /// Fields directly below the operation: each is a call of its own.
+    pub max_root_fields: usize,
     /// Fields of objects and items of lists in one answer.
     pub max_values: usize,
     /// Bytes of one answer.
@@ -34,6 +36,7 @@ impl Default for Limits {
             max_tokens: 20_000,
             max_depth: 30,
             max_fields: 20_000,
+            max_root_fields: 100,
             max_values: 5_000_000,
             max_response_bytes: 512 * 1024 * 1024,
             max_errors: 100,

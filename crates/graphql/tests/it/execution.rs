@@ -343,3 +343,26 @@ fn values_that_do_not_fit_their_type_are_errors() {
         json!({"score": 3.25, "pages": null})
     );
 }
+
+#[test]
+fn threads_share_an_engine_and_a_prepared_document() {
+    let engine = engine();
+    let query = "query($x: Boolean!) { things { id @include(if: $x) author { name } } }";
+    let run = |x: bool| {
+        let request = Request::new(query, variables(&json!({"x": x})));
+        engine.run(request, &World::new()).body
+    };
+    let expected = [run(false), run(true)];
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (run, expected) = (&run, &expected);
+            scope.spawn(move || {
+                for i in 0..50 {
+                    let x = (thread + i) % 3 == 0;
+                    assert_eq!(run(x), expected[usize::from(x)]);
+                }
+            });
+        }
+    });
+    assert_eq!(engine.cached_documents(), 1);
+}

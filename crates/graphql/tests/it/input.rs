@@ -1,8 +1,9 @@
 //! Coercion of variables and literals.
 
+use ferrocti_graphql::{FieldCall, FieldError, OperationKind, Request, Resolved, Resolver};
 use serde_json::{Value, json};
 
-use crate::world::{World, ask_with, codes};
+use crate::world::{World, ask_with, codes, engine};
 
 /// Sends the value as variable of the type of an argument of `echo`, and returns what the resolver got.
 fn variable(argument: &str, ty: &str, value: &Value) -> Result<Value, String> {
@@ -48,6 +49,12 @@ fn variables_are_coerced_as_clients_expect() {
         ("ratio", "Float", json!("1"), None),
         ("id", "ID", json!(5), Some(json!("5"))),
         ("id", "ID", json!("x"), Some(json!("x"))),
+        (
+            "id",
+            "ID",
+            json!(u64::MAX),
+            Some(json!("18446744073709551615")),
+        ),
         ("id", "ID", json!(1.5), None),
         ("id", "ID", json!(["x"]), None),
         ("ids", "[ID!]", json!("x"), Some(json!(["x"]))),
@@ -221,6 +228,11 @@ fn a_wrong_value_is_named_by_its_path() {
             "Must be at least 2 characters in length",
         ),
         (json!({"name": "   "}), "\"v.name\"", "Must not be blank"),
+        (
+            json!({"name": "ok", "short": "äöüß"}),
+            "\"v.short\"",
+            "Must be no more than 3 characters in length",
+        ),
         (json!({}), "\"v.name\"", "is required"),
         (
             json!({"name": "ok", "nick": 1}),
@@ -317,4 +329,41 @@ fn a_variable_used_twice_reaches_both_places() {
     let answer = ask_with(&World::new(), query, &json!({"n": 1}));
     assert_eq!(answer["data"]["a"], answer["data"]["b"]);
     assert_eq!(answer["data"]["a"]["related"].as_array().unwrap().len(), 1);
+}
+
+/// Notes where the text of an argument is in memory.
+struct Address(std::sync::Mutex<Vec<usize>>);
+
+impl Resolver for Address {
+    type Node = ();
+    fn type_of<'n>(&'n self, (): &'n ()) -> &'n str {
+        ""
+    }
+    fn resolve_root<'p>(
+        &'p self,
+        _: OperationKind,
+        call: &FieldCall<'_>,
+    ) -> Result<Resolved<'p, ()>, FieldError> {
+        let address = call.text("big").unwrap().as_ptr() as usize;
+        self.0.lock().unwrap().push(address);
+        Ok(Resolved::Null)
+    }
+    fn resolve<'p>(
+        &'p self,
+        _: &FieldCall<'_>,
+        _: &[&'p ()],
+    ) -> Vec<Result<Resolved<'p, ()>, FieldError>> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_variable_with_a_single_use_is_moved_and_not_copied() {
+    let big = "x".repeat(1 << 20);
+    let address = big.as_ptr() as usize;
+    let seen = Address(std::sync::Mutex::default());
+    let variables = [("b".to_owned(), Value::String(big))].into_iter().collect();
+    let query = "mutation($b: String) { echo(big: $b) }";
+    engine().run(Request::new(query, variables), &seen);
+    assert_eq!(*seen.0.lock().unwrap(), [address]);
 }

@@ -1,6 +1,11 @@
 //! Documents and answers that are too big, too deep or cyclic.
 
-use ferrocti_graphql::{FieldCall, FieldError, Limits, OperationKind, Request, Resolved, Resolver};
+use std::sync::LazyLock;
+
+use ferrocti_graphql::{
+    Engine, FieldCall, FieldError, Limits, OperationKind, Request, Resolved, Resolver,
+};
+use proptest::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::world::{World, codes, engine, engine_with};
@@ -141,6 +146,13 @@ fn fragments_that_multiply_are_counted_expanded() {
 }
 
 #[test]
+fn an_operation_with_too_many_root_fields_is_refused() {
+    let aliases: String = (0..101).map(|i| format!("a{i}: me {{ id }} ")).collect();
+    let message = refused(&format!("{{ {aliases} }}"));
+    assert!(message.contains("101 root fields"), "{message}");
+}
+
+#[test]
 fn introspection_that_multiplies_is_refused() {
     let mut query = "name".to_owned();
     for _ in 0..4 {
@@ -149,6 +161,68 @@ fn introspection_that_multiplies_is_refused() {
     let message = refused(&format!("{{ __schema {{ types {{ {query} }} }} }}"));
     assert!(message.contains("introspection"), "{message}");
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the text is, the answer is a document or a refusal with a sentence and status 400.
+    #[test]
+    fn any_text_is_prepared_or_refused(tokens in proptest::collection::vec(0..TOKENS.len(), 0..60), noise in ".{0,8}", at in 0..60_usize) {
+        let mut text: String = tokens.iter().map(|token| format!("{} ", TOKENS[*token])).collect();
+        let at = text.char_indices().map(|(i, _)| i).nth(at * 3).unwrap_or(text.len());
+        text.insert_str(at, &noise);
+        if let Err(refusal) = ENGINE.prepare(&text) {
+            prop_assert_eq!(refusal.status, 400);
+            prop_assert!(refusal.errors.iter().all(|error| !error.message.is_empty()));
+            prop_assert!(!refusal.errors.is_empty());
+        }
+    }
+}
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(engine);
+
+const TOKENS: [&str; 40] = [
+    "{",
+    "}",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ":",
+    "!",
+    "$",
+    "@",
+    "=",
+    "...",
+    "|",
+    "&",
+    "query",
+    "mutation",
+    "subscription",
+    "fragment",
+    "on",
+    "F",
+    "Person",
+    "Thing",
+    "me",
+    "report",
+    "id",
+    "name",
+    "echo",
+    "any",
+    "count",
+    "$x",
+    "1",
+    "-1.5e3",
+    "\"s\"",
+    "\"",
+    "\"\"\"",
+    "#",
+    "@skip(if: true)",
+    "...F",
+];
 
 #[test]
 fn the_cache_of_documents_is_bounded() {

@@ -80,6 +80,7 @@ input AddInput {
   count: Int = 3
   ratio: Float
   flag: Boolean
+  short: String @constraint(maxLength: 3)
   ids: [ID!]
   born: DateTime
   filter: Filter
