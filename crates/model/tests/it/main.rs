@@ -1,4 +1,5 @@
 //! Integration tests of the model.
 
+mod filter;
 mod ids;
 mod registry;
