@@ -3,6 +3,7 @@
 //! `@skip` and `@include` depend on variables. A document therefore has one [`Plan`] per combination of their
 //! values; within a plan every selection is simply in or out. Types are planned when an object of them first turns up.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use apollo_compiler::ast::{DirectiveList, Type, Value as Literal};
@@ -221,7 +222,10 @@ impl Plan {
     fn make(&self, set: &Set, ty: TypeIndex, coercion: &Coercion<'_>) -> TypePlan {
         let schema = coercion.schema;
         let mut keys: IndexMap<&Name, Vec<Node<Field>>> = IndexMap::default();
-        set.each_selection(&mut |selection| self.collect(selection, ty, schema, &mut keys));
+        let mut visited = HashSet::new();
+        set.each_selection(&mut |selection| {
+            self.collect(selection, ty, schema, &mut visited, &mut keys);
+        });
         let type_name = schema.type_name(ty);
         let mut fields: Vec<Planned> = Vec::with_capacity(keys.len());
         for (key, occurrences) in keys {
@@ -286,6 +290,7 @@ impl Plan {
         selection: &'s Selected,
         ty: TypeIndex,
         schema: &Schema,
+        visited: &mut HashSet<&'s Name>,
         keys: &mut IndexMap<&'s Name, Vec<Node<Field>>>,
     ) {
         if !self.includes(selection.directives()) {
@@ -293,13 +298,15 @@ impl Plan {
         }
         let (condition, inner) = match selection {
             Selected::Field(field) => {
-                let occurrences = keys.entry(field.response_key()).or_default();
-                if !occurrences.iter().any(|other| other.ptr_eq(field)) {
-                    occurrences.push(field.clone());
-                }
+                keys.entry(field.response_key())
+                    .or_default()
+                    .push(field.clone());
                 return;
             }
             Selected::FragmentSpread(spread) => {
+                if !visited.insert(&spread.fragment_name) {
+                    return;
+                }
                 match self.document.fragments.get(&spread.fragment_name) {
                     Some(fragment) => (Some(fragment.type_condition()), &fragment.selection_set),
                     None => return,
@@ -316,7 +323,7 @@ impl Plan {
         });
         if applies {
             for selection in &inner.selections {
-                self.collect(selection, ty, schema, keys);
+                self.collect(selection, ty, schema, visited, keys);
             }
         }
     }

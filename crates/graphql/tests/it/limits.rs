@@ -90,6 +90,33 @@ fn a_document_at_the_limit_of_depth_is_accepted() {
 }
 
 #[test]
+fn the_deepest_accepted_documents_run_on_a_small_stack() {
+    let fragments = "... on Person { ".repeat(110);
+    let queries = [
+        format!("{{ echo(any: {}1{}) }}", "[".repeat(115), "]".repeat(115)),
+        format!(
+            "{{ echo(any: {}1{}) }}",
+            "{a: ".repeat(115),
+            "}".repeat(115)
+        ),
+        format!("{{ me {{ {fragments} id {} }} }}", "}".repeat(110)),
+        nested("author { ", "id", 28),
+        format!("{{ me {{ {} }} }}", "id ".repeat(9_000)),
+    ];
+    for query in queries {
+        std::thread::Builder::new()
+            .stack_size(1024 * 1024)
+            .spawn(move || {
+                let response = engine().run(Request::new(query, Map::new()), &World::new());
+                assert!(response.errors.is_empty(), "{:?}", response.errors);
+            })
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+}
+
+#[test]
 fn brackets_in_strings_and_comments_are_no_nesting() {
     let many = "[{(".repeat(500);
     let query = format!(
