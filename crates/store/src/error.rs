@@ -78,6 +78,36 @@ pub enum StoreError {
     Database(Arc<rusqlite::Error>),
 }
 
+impl StoreError {
+    /// Whether the cause lies outside of what was asked (disk, memory, another process, the closing store), so that the same may succeed later.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OutOfMemory, PermissionDenied,
+            ReadOnly, SystemIoFailure,
+        };
+        match self {
+            Self::DirectoryInUse { .. } | Self::Directory { .. } | Self::Commit(_) | Self::Closed => true,
+            Self::Database(error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    CannotOpen
+                        | DatabaseBusy
+                        | DatabaseCorrupt
+                        | DatabaseLocked
+                        | DiskFull
+                        | FileLockingProtocolFailed
+                        | OutOfMemory
+                        | PermissionDenied
+                        | ReadOnly
+                        | SystemIoFailure
+                )
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(Arc::new(error))

@@ -206,6 +206,13 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Lets the references of one object wait for another: the two are merged.
+    pub fn move_parked(&mut self, from: Iid, to: Iid) -> Result<()> {
+        self.sql("UPDATE parked SET iid = ?2 WHERE iid = ?1")?
+            .execute([from, to])?;
+        Ok(())
+    }
+
     /// Gives up the references of one object; of one kind or of all.
     pub(crate) fn unpark_object(&mut self, iid: Iid) -> Result<()> {
         let mut statement = self.sql("SELECT id FROM parked WHERE iid = ?1")?;

@@ -1,0 +1,98 @@
+//! Storing an element that is new.
+
+use ferrocti_model::{
+    Key, StixId,
+    merge,
+    registry::EntityType,
+};
+use ferrocti_store::{Event, Iid, NewObject, Operation};
+use serde_json::{Map, Value};
+
+use super::{
+    engine::{Engine, Head, Links, Source, Stop},
+    facts,
+    input::Input,
+    text,
+};
+
+impl Engine<'_, '_> {
+    /// Stores a new object with its references, identifiers and event.
+    pub fn create(
+        &mut self,
+        input: Input,
+        standard: StixId,
+        links: &Links,
+        source: &Source,
+        digest: Option<u64>,
+    ) -> Result<Iid, Stop> {
+        let kind = input.kind();
+        let facts = facts::of(kind);
+        let mut attributes = input.element.attributes;
+        merge::defaults(kind, &mut attributes, self.now);
+
+        // identifiers that belong to others stay with them
+        let mut keys: Vec<Key> = Vec::with_capacity(input.keys.len());
+        for key in input.keys {
+            if key != standard.key() && self.resolve(key)?.is_none() {
+                keys.push(key);
+            }
+        }
+        let others: Vec<Value> = input
+            .element
+            .stix_ids
+            .iter()
+            .filter(|id| **id != standard && keys.contains(&id.key()))
+            .map(|id| Value::String(id.to_string()))
+            .collect();
+        if !others.is_empty() {
+            attributes.insert("x_opencti_stix_ids".to_owned(), Value::Array(others));
+        }
+        if facts.creators {
+            attributes.insert("creator_id".to_owned(), Value::Array(vec![source.actor.user_id.to_string().into()]));
+        }
+        let edges: Vec<(u16, Iid)> =
+            links.refs.iter().flat_map(|(reference, targets)| targets.iter().map(|target| (reference.code, *target))).collect();
+        let confidence = confidence(&attributes);
+        let name = text::name_of(kind, &attributes);
+        let body = text::search_text(kind, &attributes);
+        let iid = self.tx.insert(&NewObject {
+            kind,
+            internal: None,
+            standard,
+            keys: &keys,
+            attributes: &attributes,
+            confidence,
+            ends: links.ends,
+            edges: &edges,
+            name: &name,
+            text: &body,
+            digest,
+        })?;
+        self.tx.history(&Event {
+            operation: Operation::Create,
+            iid,
+            type_code: kind.code,
+            actor: Some(source.actor.user_row),
+            origin: source.origin.as_deref(),
+            data: None,
+        })?;
+        self.remember_head(iid, Head { kind, standard });
+        keys.push(standard.key());
+        self.remember(iid, keys.iter().copied());
+        self.changed(kind);
+        self.wake(&keys)?;
+        Ok(iid)
+    }
+
+    /// Forgets look-ups that a change of an object of this kind makes stale.
+    pub fn changed(&mut self, kind: &EntityType) {
+        if kind.name == "Vocabulary" {
+            self.forget_vocabulary();
+        }
+    }
+}
+
+/// The confidence among the attributes.
+pub fn confidence(attributes: &Map<String, Value>) -> Option<u8> {
+    attributes.get("confidence").and_then(Value::as_u64).and_then(|confidence| u8::try_from(confidence).ok())
+}

@@ -1,0 +1,283 @@
+//! Applying: from decoded objects to rows, in one transaction.
+//!
+//! [`deliveries`] applies a batch of messages, [`direct`] what somebody adds through the API; both go through [`engine::Engine`], whose methods are in
+//! the files of their steps: `links` (resolve), `find` (what is it already), `create`, `update`, `combine` (several matches), `parked`.
+
+mod combine;
+mod create;
+pub mod engine;
+mod facts;
+mod find;
+mod input;
+mod links;
+mod object;
+mod parked;
+pub mod refused;
+mod report;
+mod text;
+mod update;
+mod waiting;
+
+use std::{collections::HashMap, sync::Arc};
+
+use ferrocti_access::Actor;
+use ferrocti_model::{Element, bundle};
+use ferrocti_store::{Iid, StoreError, Tx};
+use serde_json::json;
+use uuid::Uuid;
+
+pub use self::{
+    input::Input,
+    object::Applied,
+    refused::{Refused, RefusedReason},
+};
+use self::{
+    engine::{Engine, Source, Stop},
+    report::Reports,
+    waiting::{Pending, PendingObject},
+};
+use crate::{
+    actors, digest,
+    message::{Reason, Undeliverable},
+    metrics::BatchFigures,
+    prepare::{Delivery, Item, Parcel},
+    works::Failure,
+};
+
+/// Objects of one message that are put in order and applied together; more of them are dealt with in several rounds, so that a
+/// huge bundle does not fill the memory.
+const ROUND: usize = 20_000;
+
+/// Applies a batch of messages: data, history, works and the marks of the queues.
+///
+/// Messages at or below the mark of their queue have been applied before and do nothing. What cannot be imported as a whole has been set aside
+/// already; here its work hears of it.
+pub(crate) fn deliveries(tx: &mut Tx<'_>, batch: &mut [Delivery]) -> Result<BatchFigures, StoreError> {
+    let mut figures = BatchFigures::default();
+    let mut marks: HashMap<Arc<str>, u64> = HashMap::new();
+    let mut sources = Sources::default();
+    let mut reports = Reports::default();
+    let mut engine = Engine::new(tx);
+    for delivery in batch.iter_mut() {
+        let mark = match marks.get(&delivery.queue) {
+            Some(mark) => *mark,
+            None => engine.tx.queue_mark(&delivery.queue)?.unsigned_abs(),
+        };
+        if delivery.seq <= mark {
+            marks.insert(Arc::clone(&delivery.queue), mark);
+            figures.repeated += 1;
+            continue;
+        }
+        marks.insert(Arc::clone(&delivery.queue), delivery.seq);
+        match &mut delivery.parcel {
+            Err(undeliverable) => {
+                figures.dead_letters += 1;
+                report_dead(undeliverable, &mut reports);
+            }
+            Ok(parcel) if parcel.gone => figures.repeated += 1,
+            Ok(parcel) => {
+                if let Some(work) = &parcel.work
+                    && !sources.alive(engine.tx, work)?
+                {
+                    figures.dropped += 1;
+                } else {
+                    let source = match sources.of(engine.tx, parcel, delivery.seq)? {
+                        Ok(source) => source,
+                        // the connector or its user has been deleted since the reader looked
+                        Err(reason) => return Err(StoreError::BadFilter(reason.to_string())),
+                    };
+                    figures.messages += 1;
+                    apply_parcel(&mut engine, parcel, &source, &mut reports)?;
+                }
+                if let Some(push) = parcel.push {
+                    engine.tx.delete_push(push)?;
+                }
+            }
+        }
+    }
+    reports.tally.parked += engine.park(&mut reports)?;
+    reports.write(tx)?;
+    for (queue, mark) in &marks {
+        tx.set_queue_mark(queue, i64::try_from(*mark).unwrap_or(i64::MAX))?;
+    }
+    figures.objects = reports.tally;
+    Ok(figures)
+}
+
+fn report_dead(undeliverable: &Undeliverable, reports: &mut Reports) {
+    if let Some(work) = &undeliverable.work_id {
+        let work: Arc<str> = work.as_str().into();
+        reports.count(Some(&work), 0, 1);
+        reports.failure(Some(&work), Failure::of_message(&undeliverable.reason.to_string()));
+    }
+}
+
+/// Who the messages of a batch come from, looked up once.
+#[derive(Default)]
+struct Sources {
+    actors: HashMap<(Arc<str>, Option<Uuid>), Result<Arc<Actor>, Reason>>,
+    alive: HashMap<Arc<str>, bool>,
+}
+
+impl Sources {
+    fn alive(&mut self, tx: &Tx<'_>, work: &Arc<str>) -> Result<bool, StoreError> {
+        if let Some(alive) = self.alive.get(work) {
+            return Ok(*alive);
+        }
+        let alive = tx.work_exists(work)?;
+        self.alive.insert(Arc::clone(work), alive);
+        Ok(alive)
+    }
+
+    fn of(&mut self, tx: &Tx<'_>, parcel: &Parcel, seq: u64) -> Result<Result<Source, Reason>, StoreError> {
+        let key = (Arc::clone(&parcel.connector), parcel.applicant);
+        let actor = match self.actors.get(&key) {
+            Some(actor) => actor.clone(),
+            None => {
+                let actor = actors::of_connector(tx, &parcel.connector, parcel.applicant)?;
+                self.actors.insert(key, actor.clone());
+                actor
+            }
+        };
+        Ok(actor.map(|actor| Source {
+            actor,
+            origin: Some(json!({"connector": &*parcel.connector, "work": parcel.work.as_deref(), "message": seq}).to_string().into()),
+            connector: Some(Arc::clone(&parcel.connector)),
+            work: parcel.work.clone(),
+        }))
+    }
+}
+
+/// Applies the objects of one message.
+fn apply_parcel(engine: &mut Engine<'_, '_>, parcel: &mut Parcel, source: &Source, reports: &mut Reports) -> Result<(), StoreError> {
+    let total = i64::try_from(parcel.items.len()).unwrap_or(i64::MAX);
+    // one object was announced by who sent it, and so was everything pushed through the API
+    let (expected, processed) = match (parcel.whole, parcel.push, total) {
+        (true, None, _) => (0, 1),
+        (_, Some(_), n) => (0, n),
+        (false, None, 1) => (0, 1),
+        (false, None, n) => (n, n),
+    };
+    reports.count(source.work.as_ref(), expected, processed);
+    let mut items = std::mem::take(&mut parcel.items);
+    let result = items.chunks_mut(ROUND).try_for_each(|round| apply_round(engine, parcel, round, source, reports));
+    parcel.items = items;
+    result
+}
+
+fn apply_round(engine: &mut Engine<'_, '_>, parcel: &Parcel, items: &mut [Item], source: &Source, reports: &mut Reports) -> Result<(), StoreError> {
+    let changed = changed_items(engine, items, source, reports)?;
+    // decode what the reader did not, and refuse what cannot be decoded
+    let mut ready = Vec::with_capacity(changed.len());
+    for index in changed {
+        let Some(item) = items.get_mut(index) else { continue };
+        let json = parcel.text.get(item.range.clone()).unwrap_or_default();
+        let decoded = item.decoded.take().unwrap_or_else(|| crate::prepare::decode(json));
+        match decoded {
+            Err(refusal) if refusal.reason.is_skip() => reports.tally.skipped += 1,
+            Err(refusal) => {
+                let failure = Failure::of_object(refusal.id.as_deref(), refusal.name.as_deref(), &refusal.reason.to_string(), json);
+                reports.failure(source.work.as_deref(), failure);
+            }
+            Ok(decoded) if !wanted(&decoded, &parcel.entity_types) => reports.tally.skipped += 1,
+            Ok(decoded) => ready.push((decoded, item.range.clone(), item.digest)),
+        }
+    }
+    let heads: Vec<&Element> = ready.iter().filter_map(|(decoded, ..)| Some(&decoded.elements.first()?.element)).collect();
+    let order = if heads.len() == ready.len() && ready.len() > 1 { bundle::order(&heads) } else { (0..ready.len()).collect() };
+    drop(heads);
+    let mut ready: Vec<Option<_>> = ready.into_iter().map(Some).collect();
+    for index in order {
+        let Some((decoded, range, raw)) = ready.get_mut(index).and_then(Option::take) else { continue };
+        let outcome = match engine.object(*decoded, source, Some(digest(raw, &source.actor))) {
+            Ok(outcome) => outcome,
+            Err(Stop::Store(error)) => return Err(error),
+            Err(_) => continue,
+        };
+        reports.outcome(source.work.as_deref(), &outcome, parcel.text.get(range.clone()).unwrap_or_default());
+        if !outcome.waits.is_empty() {
+            engine.waiting.add(Pending::Object(PendingObject {
+                text: Arc::clone(&parcel.text),
+                range,
+                digest: raw,
+                missing: outcome.waits,
+                source: source.clone(),
+            }));
+        }
+        engine.drain(reports)?;
+    }
+    Ok(())
+}
+
+/// The items that are not known to be applied already, just so.
+fn changed_items(engine: &mut Engine<'_, '_>, items: &[Item], source: &Source, reports: &mut Reports) -> Result<Vec<usize>, StoreError> {
+    let mut changed = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let stored = match item.key {
+            Some(key) => engine.resolve(key)?,
+            None => None,
+        };
+        let known = match stored {
+            Some(iid) => engine.tx.digests(&[iid])?.pop().flatten() == Some(digest(item.digest, &source.actor)),
+            None => false,
+        };
+        if known {
+            reports.tally.unchanged += 1;
+        } else {
+            changed.push(index);
+        }
+    }
+    Ok(changed)
+}
+
+/// Whether a message's restriction lets an object through. Marking definitions always pass.
+fn wanted(ready: &crate::prepare::Ready, entity_types: &[String]) -> bool {
+    let Some(kind) = ready.elements.first().map(Input::kind) else { return true };
+    if entity_types.is_empty() || kind.name == "Marking-Definition" {
+        return true;
+    }
+    let name = kind.name.to_lowercase();
+    entity_types.iter().any(|wanted| {
+        *wanted == kind.stix_type
+            || *wanted == name
+            || (wanted == "observable" && kind.is_a("Stix-Cyber-Observable"))
+            || (wanted == "class" && name == "sector")
+    })
+}
+
+/// What became of something that was added through the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upserted {
+    /// Its row.
+    pub iid: Iid,
+    /// Whether it is new.
+    pub created: bool,
+    /// Whether it is new or was changed.
+    pub changed: bool,
+}
+
+/// Applies elements that somebody adds directly, in the order given. An unknown end or marking refuses the element; another unknown reference waits.
+pub(crate) fn direct(tx: &mut Tx<'_>, actor: &Arc<Actor>, elements: Vec<Element>) -> Result<Vec<Upserted>, Stop> {
+    let source = Source { actor: Arc::clone(actor), origin: None, connector: None, work: None };
+    let mut engine = Engine::new(tx);
+    let mut reports = Reports::default();
+    let mut upserted = Vec::with_capacity(elements.len());
+    for element in elements {
+        let applied = match engine.element(Input::new(element), &source, None, &mut Vec::new()) {
+            Err(Stop::Waits(missing)) => {
+                let first = missing.first().map(ToString::to_string).unwrap_or_default();
+                return Err(Stop::Refused(RefusedReason::MissingReference(first)));
+            }
+            other => other?,
+        };
+        engine.drain(&mut reports)?;
+        upserted.push(Upserted {
+            iid: applied.iid(),
+            created: matches!(applied, Applied::Created(_)),
+            changed: !matches!(applied, Applied::Unchanged(_)),
+        });
+    }
+    engine.park(&mut reports)?;
+    reports.write(tx)?;
+    Ok(upserted)
+}

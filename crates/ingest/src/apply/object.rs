@@ -1,0 +1,179 @@
+//! Applying one element, and one object of a bundle with all it consists of and brings along.
+
+use ferrocti_model::Ident;
+use ferrocti_store::Iid;
+use serde_json::Value;
+
+use super::{
+    engine::{Engine, Source, Stop},
+    facts,
+    input::Input,
+    refused::{Refused, RefusedReason},
+    waiting::{Pending, PendingReference},
+};
+use crate::prepare::Ready;
+
+/// What became of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It is new.
+    Created(Iid),
+    /// It was there and has changed.
+    Updated(Iid),
+    /// It was there, just so.
+    Unchanged(Iid),
+}
+
+impl Applied {
+    /// Its row.
+    #[must_use]
+    pub fn iid(self) -> Iid {
+        match self {
+            Self::Created(iid) | Self::Updated(iid) | Self::Unchanged(iid) => iid,
+        }
+    }
+}
+
+/// What became of an object of a bundle.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Of each element that was applied.
+    pub applied: Vec<Applied>,
+    /// What it waits for as a whole.
+    pub waits: Vec<Ident>,
+    /// Elements, or things it brings along, that were refused.
+    pub refused: Vec<Refused>,
+    /// What was left out.
+    pub notes: Vec<String>,
+}
+
+impl Engine<'_, '_> {
+    /// Applies one object. Only a failure of the store is an error.
+    pub(crate) fn object(&mut self, ready: Ready, source: &Source, digest: Option<u64>) -> Result<Outcome, Stop> {
+        let mut outcome = Outcome { notes: ready.dropped, ..Outcome::default() };
+        for input in ready.implied {
+            let subject = subject(&input);
+            match self.implied(input, source, &mut outcome.notes) {
+                Ok(()) | Err(Stop::Waits(_)) => {}
+                Err(Stop::Refused(reason)) => outcome.refused.push(subject.refused(reason)),
+                Err(store) => return Err(store),
+            }
+        }
+        // only an object that is one element, and is taken whole, can be recognised by its text
+        let digest = digest.filter(|_| ready.elements.len() == 1 && outcome.refused.is_empty());
+        for input in ready.elements {
+            let subject = subject(&input);
+            match self.element(input, source, digest, &mut outcome.notes) {
+                Ok(applied) => outcome.applied.push(applied),
+                Err(Stop::Waits(missing)) => outcome.waits.extend(missing),
+                Err(Stop::Refused(reason)) => outcome.refused.push(subject.refused(reason)),
+                Err(store) => return Err(store),
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Applies something that an object brings along. The same thing comes with many objects, and is applied once.
+    fn implied(&mut self, input: Input, source: &Source, notes: &mut Vec<String>) -> Result<(), Stop> {
+        let Some(key) = input.element.stix_ids.first().map(|id| id.key()) else { return Ok(()) };
+        if input.kind().name == "Vocabulary" && input.element.text("category").is_some_and(facts::is_closed) {
+            return Ok(());
+        }
+        let mark = (key, input.fingerprint);
+        if self.implied.contains(&mark) {
+            return Ok(());
+        }
+        // a name and nothing else cannot change what is there
+        let only_named = matches!(input.kind().name.as_str(), "Label" | "Kill-Chain-Phase" | "Vocabulary") && input.element.attributes.len() <= 2;
+        if !only_named || self.resolve(key)?.is_none() {
+            self.element(input, source, None, notes)?;
+        }
+        self.implied.insert(mark);
+        Ok(())
+    }
+
+    /// Applies one element: creates it, or merges it into what it is already.
+    pub fn element(&mut self, mut input: Input, source: &Source, digest: Option<u64>, notes: &mut Vec<String>) -> Result<Applied, Stop> {
+        let actor = &source.actor;
+        Self::allowed(input.kind(), actor).map_err(Stop::Refused)?;
+        let links = self.links(&input.element, actor, notes)?;
+        if facts::of(input.kind()).confidence {
+            let given = input.element.attributes.get("confidence").and_then(Value::as_u64).map(|given| u8::try_from(given.min(100)).unwrap_or(100));
+            input.element.attributes.insert("confidence".to_owned(), actor.cap_confidence(given).into());
+        }
+        self.vocabularies(&mut input, notes)?;
+        let standard = self.standard(&input, &links)?;
+        let matches = self.matches(&input, standard, &links, actor)?;
+        let applied = match *matches.as_slice() {
+            [] => Applied::Created(self.create(input, standard, &links, source, digest)?),
+            [one] => self.update(one, input, standard, &links, source, digest)?,
+            _ => self.combine(&matches, input, standard, &links, source, digest)?,
+        };
+        for (reference, target) in links.missing {
+            self.waiting.add(Pending::Reference(PendingReference {
+                object: applied.iid(),
+                reference,
+                target,
+                source: source.clone(),
+            }));
+        }
+        Ok(applied)
+    }
+
+    /// Brings vocabulary values into the form of their entries. Values that are no entries are left out, with a note.
+    fn vocabularies(&mut self, input: &mut Input, notes: &mut Vec<String>) -> Result<(), Stop> {
+        for (attribute, category) in &facts::of(input.kind()).vocabularies {
+            let Some(value) = input.element.attributes.get_mut(&attribute.name) else { continue };
+            let list = match &mut *value {
+                Value::Array(items) => items.as_mut_slice(),
+                single => std::slice::from_mut(single),
+            };
+            let mut unknown = Vec::new();
+            for item in list.iter_mut() {
+                let Value::String(text) = item else { continue };
+                match self.vocabulary_entry(category, text)? {
+                    Some(entry) if entry == *text => {}
+                    Some(entry) => *text = entry,
+                    None => unknown.push(std::mem::take(item)),
+                }
+            }
+            let Some(first) = unknown.first().and_then(Value::as_str) else { continue };
+            if attribute.mandatory {
+                return Err(Stop::Refused(RefusedReason::NotInVocabulary { category: (*category).to_owned(), value: first.to_owned() }));
+            }
+            for value in unknown.iter().filter_map(Value::as_str) {
+                notes.push(format!("\"{}\" leaves out \"{value}\": it is not an entry of the vocabulary {category}", attribute.name));
+            }
+            match value {
+                Value::Array(items) => items.retain(|item| !item.is_null()),
+                _ => drop(input.element.attributes.shift_remove(&attribute.name)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What names an element in messages.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    id: Option<String>,
+    name: Option<String>,
+}
+
+/// What names an element in messages.
+#[must_use]
+pub fn subject(input: &Input) -> Subject {
+    let name = ["name", "value", "path", "subject"].iter().find_map(|name| input.element.text(name));
+    Subject {
+        id: input.element.stix_ids.first().map(ToString::to_string),
+        name: name.map(|name| name.chars().take(200).collect()).or_else(|| Some(input.kind().name.clone())),
+    }
+}
+
+impl Subject {
+    /// The refusal of what this names.
+    #[must_use]
+    pub fn refused(self, reason: RefusedReason) -> Refused {
+        Refused { id: self.id, name: self.name, reason }
+    }
+}

@@ -1,0 +1,187 @@
+//! Waking what waits when an identifier appears, and parking what still waits at the end.
+
+use std::sync::Arc;
+
+use ferrocti_model::{Ident, Key, Registry, merge::{self, Strength}, registry::Reference};
+use ferrocti_store::{Event, NewParked, ObjectChange, Operation, Parked, StoreError, Waiting as Parking};
+use serde_json::{Value, json};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    engine::{Engine, Source, Stop},
+    report::Reports,
+    waiting::{Pending, PendingObject, PendingReference},
+};
+use crate::{actors, digest, prepare, works::Failure};
+
+impl Engine<'_, '_> {
+    /// Makes ready what waits for keys that an object has now: in this transaction, and from earlier ones.
+    pub fn wake(&mut self, keys: &[Key]) -> Result<(), StoreError> {
+        for key in keys {
+            self.waiting.wake(key);
+        }
+        for parked in self.tx.unpark(keys)? {
+            if let Some(pending) = self.pending(parked)? {
+                self.waiting.push_ready(pending);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies everything that has been made ready, and what that makes ready in turn.
+    pub fn drain(&mut self, reports: &mut Reports) -> Result<(), StoreError> {
+        while let Some(pending) = self.waiting.next_ready() {
+            match pending {
+                Pending::Object(object) => self.retry(object, reports)?,
+                Pending::Reference(reference) => self.link_late(reference, reports)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies an object again that waited.
+    fn retry(&mut self, object: PendingObject, reports: &mut Reports) -> Result<(), StoreError> {
+        let work = object.source.work.clone();
+        let outcome = match prepare::decode(object.json()) {
+            Ok(ready) => {
+                let digest = digest(object.digest, &object.source.actor);
+                match self.object(*ready, &object.source, Some(digest)) {
+                    Ok(outcome) => outcome,
+                    Err(Stop::Store(error)) => return Err(error),
+                    Err(_) => return Ok(()),
+                }
+            }
+            Err(refusal) => {
+                let failure = Failure::of_object(refusal.id.as_deref(), refusal.name.as_deref(), &refusal.to_string(), object.json());
+                reports.failure(work.as_deref(), failure);
+                return Ok(());
+            }
+        };
+        reports.outcome(work.as_deref(), &outcome, object.json());
+        if !outcome.waits.is_empty() {
+            self.waiting.add(Pending::Object(PendingObject { missing: outcome.waits, ..object }));
+        }
+        Ok(())
+    }
+
+    /// Adds a reference whose target has arrived.
+    fn link_late(&mut self, pending: PendingReference, reports: &mut Reports) -> Result<(), StoreError> {
+        let (Some(target), Some(stored)) = (self.resolve(pending.target.key())?, self.tx.load_one(pending.object)?) else {
+            return Ok(());
+        };
+        let reference = pending.reference;
+        let allowed = match self.may_point(reference, &pending.target, target) {
+            Ok(allowed) => allowed,
+            Err(Stop::Store(error)) => return Err(error),
+            Err(_) => false,
+        };
+        if !allowed {
+            let found = &self.head(target)?.kind.name;
+            let note = format!("\"{}\" of {} leaves out {}: it must not point to an object of type {found}", reference.stix, stored.standard, pending.target);
+            reports.note(pending.source.work.as_deref(), note);
+            return Ok(());
+        }
+        let existing = self.tx.targets(&[pending.object], reference.code)?.pop().unwrap_or_default();
+        // what others have set meanwhile is not replaced
+        let strength = Strength { equal: reference.multiple, above: false, synchronized: false };
+        let change = merge::references(reference, &existing, &[target], strength);
+        if change.is_empty() {
+            return Ok(());
+        }
+        self.tx.link(pending.object, reference.code, &change.add)?;
+        self.tx.update(pending.object, &ObjectChange { digest: stored.digest, ..ObjectChange::default() })?;
+        let data = json!({"references": {reference.name.as_str(): {"added": change.add, "removed": []}}});
+        self.tx.history(&Event {
+            operation: Operation::Update,
+            iid: pending.object,
+            type_code: stored.kind.code,
+            actor: Some(pending.source.actor.user_row),
+            origin: pending.source.origin.as_deref(),
+            data: Some(&data),
+        })
+    }
+
+    /// Parks what still waits; each work is told what waits for what. Answers how many whole objects wait.
+    pub fn park(&mut self, reports: &mut Reports) -> Result<u64, StoreError> {
+        let mut objects = 0;
+        for pending in self.waiting.take_all() {
+            let (waiting, keys, source) = match &pending {
+                Pending::Object(object) => {
+                    objects += 1;
+                    reports.note(object.source.work.as_deref(), waits(object));
+                    let document = json!({
+                        "object": object.json(),
+                        "origin": object.source.origin.as_deref(),
+                    });
+                    (Parking::Element(document), object.missing.iter().map(Ident::key).collect(), &object.source)
+                }
+                Pending::Reference(reference) => {
+                    let standard = self.head(reference.object)?.standard;
+                    let note = format!("\"{}\" of {standard} waits for {}", reference.reference.stix, reference.target);
+                    reports.note(reference.source.work.as_deref(), note);
+                    let waiting = Parking::Reference { source: reference.object, reference: reference.reference.code };
+                    (waiting, vec![reference.target.key()], &reference.source)
+                }
+            };
+            self.tx.park(&NewParked {
+                waiting: &waiting,
+                keys: &keys,
+                connector: source.connector.as_deref(),
+                work: source.work.as_deref(),
+                actor: Some(source.actor.user_row),
+            })?;
+        }
+        Ok(objects)
+    }
+
+    /// What was parked in an earlier transaction, as it waits in this one. `None`: its user is gone, and with it its rights.
+    fn pending(&mut self, parked: Parked) -> Result<Option<Pending>, StoreError> {
+        let actor = match parked.actor {
+            Some(row) => actors::of_row(self.tx, row)?,
+            None => None,
+        };
+        let Some(actor) = actor else {
+            tracing::warn!(parked = parked.id, "what was parked is dropped: its user does not exist any more");
+            return Ok(None);
+        };
+        let mut source = Source {
+            actor,
+            origin: None,
+            connector: parked.connector.as_deref().map(Arc::from),
+            work: parked.work.as_deref().map(Arc::from),
+        };
+        Ok(match parked.waiting {
+            Parking::Element(document) => {
+                source.origin = document.get("origin").and_then(Value::as_str).map(Arc::from);
+                let text: Arc<str> = document.get("object").and_then(Value::as_str).unwrap_or_default().into();
+                Some(Pending::Object(PendingObject {
+                    range: 0..text.len(),
+                    digest: xxh3_64(prepare::without_dependency_count(&text).as_bytes()),
+                    missing: parked.keys.iter().filter_map(Key::ident).collect(),
+                    text,
+                    source,
+                }))
+            }
+            Parking::Reference { source: object, reference } => {
+                let Some(kind) = self.tx.head(object)?.map(|(kind, _)| kind) else { return Ok(None) };
+                let target = parked.keys.first().and_then(Key::ident);
+                reference_of(kind, reference).zip(target).map(|(reference, target)| {
+                    Pending::Reference(PendingReference { object, reference, target, source })
+                })
+            }
+        })
+    }
+}
+
+fn reference_of(kind: &'static ferrocti_model::EntityType, code: u16) -> Option<&'static Reference> {
+    kind.refs
+        .iter()
+        .find(|reference| reference.code == code)
+        .or_else(|| Registry::get().reference_by_code(code)?.definitions.first())
+}
+
+fn waits(object: &PendingObject) -> String {
+    let missing: Vec<String> = object.missing.iter().take(5).map(ToString::to_string).collect();
+    let subject = serde_json::from_str::<Value>(object.json()).ok().and_then(|value| Some(value.get("id")?.as_str()?.chars().take(120).collect()));
+    format!("{} waits for {}", subject.unwrap_or_else(|| "an object".to_owned()), missing.join(", "))
+}

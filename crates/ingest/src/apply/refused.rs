@@ -1,0 +1,86 @@
+//! Why an object is not taken.
+
+use ferrocti_access::Denial;
+use ferrocti_model::{ids::IdRuleError, stix::RefusalReason};
+
+/// One object that is not taken; everything else in its message is.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    /// Its id, if it has one.
+    pub id: Option<String>,
+    /// Its name or value, shortened.
+    pub name: Option<String>,
+    /// Why.
+    pub reason: RefusedReason,
+}
+
+/// Why an object is not taken.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RefusedReason {
+    /// What it says cannot be understood.
+    #[error(transparent)]
+    Content(#[from] RefusalReason),
+    /// It lacks what its identity is made of.
+    #[error("it cannot be identified: {0}")]
+    Identity(#[from] IdRuleError),
+    /// The actor lacks a capability.
+    #[error(transparent)]
+    Forbidden(#[from] Denial),
+    /// The actor may not use one of its markings.
+    #[error("the user may not use the marking {0}; grant it to the user, or leave it out")]
+    MarkingNotAllowed(String),
+    /// It exists, and the actor may not see it.
+    #[error("the object exists already and its markings hide it from the user")]
+    Restricted,
+    /// Both ends are the same object.
+    #[error("a relationship cannot point from an object to itself ({0})")]
+    SelfReference(String),
+    /// The data model has no such relationship.
+    #[error("the relationship \"{relationship}\" is not allowed from {source_type} to {target_type}")]
+    RelationshipNotAllowed {
+        /// Relationship type.
+        relationship: String,
+        /// Type of the source.
+        source_type: String,
+        /// Type of the target.
+        target_type: String,
+    },
+    /// An end or marking does not exist. Only for callers that want an answer at once; others are parked.
+    #[error("it refers to {0}, which does not exist")]
+    MissingReference(String),
+    /// Objects that share a hash disagree about another.
+    #[error("it shares a hash with other objects that disagree about {algorithm}: {one} and {other}")]
+    HashCollision {
+        /// Hash algorithm.
+        algorithm: String,
+        /// One value.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// A value that must be one of a vocabulary and is not.
+    #[error("\"{value}\" is not an entry of the vocabulary {category}")]
+    NotInVocabulary {
+        /// Category of the vocabulary.
+        category: String,
+        /// The value.
+        value: String,
+    },
+    /// A mandatory reference points to something else than it must.
+    #[error("\"{reference}\" must not point to an object of type {found}")]
+    WrongTarget {
+        /// Name of the reference.
+        reference: String,
+        /// What was found.
+        found: String,
+    },
+}
+
+impl RefusedReason {
+    /// Whether the object is left out on purpose, so that nothing is wrong with it.
+    #[must_use]
+    pub fn is_skip(&self) -> bool {
+        matches!(self, Self::Content(reason) if reason.is_skip())
+    }
+}
