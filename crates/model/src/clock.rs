@@ -2,13 +2,10 @@
 
 use std::borrow::Cow;
 
-use jiff::{
-    Timestamp,
-    civil::{Date, DateTime},
-    fmt::temporal::DateTimePrinter,
-    tz::Offset,
-};
+use jiff::{civil::DateTime, tz::Offset};
 use uuid::Uuid;
+
+use crate::stix::date;
 
 /// Milliseconds since the Unix epoch, UTC.
 pub type Millis = i64;
@@ -92,39 +89,35 @@ impl Entropy for SeededEntropy {
 
 /// The first and the last time that can be written: years 1 to 9999.
 const FIRST: Millis = -62_135_596_800_000;
-const LAST: Millis = 253_402_207_199_000;
+const LAST: Millis = 253_402_300_799_999;
 
 /// A time as it is stored and shown: RFC 3339 in UTC with milliseconds and `Z`, e.g. `2024-01-02T03:04:05.000Z`.
 #[must_use]
 pub fn format_date(millis: Millis) -> String {
-    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-    PRINTER.timestamp_to_string(
-        &Timestamp::from_millisecond(millis.clamp(FIRST, LAST)).unwrap_or_default(),
-    )
+    date::format(millis.clamp(FIRST, LAST)).unwrap_or_default()
 }
 
 /// Reads an RFC 3339 time with any offset, in the years 1 to 9999; a time without offset, or a bare date, is taken as UTC.
 /// `None`: not a time.
 #[must_use]
 pub fn parse_date(text: &str) -> Option<Millis> {
-    let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
-        let civil = text
-            .parse::<DateTime>()
-            .ok()
-            .or_else(|| text.parse::<Date>().ok().map(|date| date.at(0, 0, 0, 0)))?;
-        Offset::UTC.to_timestamp(civil).ok()
-    })?;
-    Some(timestamp.as_millisecond()).filter(|millis| (FIRST..=LAST).contains(millis))
+    date::parse(text)
+        .or_else(|| {
+            let civil = text.parse::<DateTime>().ok()?;
+            Some(Offset::UTC.to_timestamp(civil).ok()?.as_millisecond())
+        })
+        .filter(|millis| (FIRST..=LAST).contains(millis))
 }
 
 /// Brings a time into the stored form; what has it already is not copied. `None`: not a time.
 #[must_use]
 pub fn stored_date(text: &str) -> Option<Cow<'_, str>> {
     let millis = parse_date(text)?;
-    let stored = text.len() == 24
-        && text.ends_with('Z')
-        && text.as_bytes().get(10) == Some(&b'T')
-        && text.as_bytes().get(19) == Some(&b'.');
+    // a leap second is the one thing in the stored form that is written differently
+    let bytes = text.as_bytes();
+    let stored = matches!(bytes, [_, _, _, _, _, _, _, _, _, _, b'T', .., b'Z'])
+        && bytes.len() == 24
+        && bytes[17..20] != *b"60.";
     Some(if stored {
         Cow::Borrowed(text)
     } else {
@@ -146,6 +139,9 @@ mod tests {
             ("2024-01-02t03:04:05.000z", "2024-01-02T03:04:05.000Z"),
             ("2024-01-02T03:04:05", "2024-01-02T03:04:05.000Z"),
             ("2024-01-02", "2024-01-02T00:00:00.000Z"),
+            ("2016-12-31T23:59:60.000Z", "2016-12-31T23:59:59.000Z"),
+            ("2024-01-02T03:04:05.0000Z", "2024-01-02T03:04:05.000Z"),
+            ("2024-01-02T03:04:05.1234Z", "2024-01-02T03:04:05.123Z"),
             ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z"),
             ("5138-11-16T09:46:40.000Z", "5138-11-16T09:46:40.000Z"),
             ("1900-06-01T00:00:00.001Z", "1900-06-01T00:00:00.001Z"),
@@ -172,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_time_out_of_range_is_cut_to_what_can_be_written() {
-        assert_eq!(&format_date(Millis::MAX)[..10], "9999-12-30");
+        assert_eq!(&format_date(Millis::MAX)[..10], "9999-12-31");
         assert_eq!(&format_date(Millis::MIN)[..10], "0001-01-01");
     }
 }
