@@ -10,6 +10,7 @@ pub mod input;
 pub mod merge;
 pub mod pattern;
 pub mod registry;
+pub mod representative;
 pub mod stix;
 
 pub use element::Element;

@@ -6,6 +6,7 @@
 
 mod check;
 pub mod date;
+mod encode;
 mod fill;
 mod format;
 mod implied;
@@ -20,6 +21,7 @@ use crate::{Element, EntityType, Ident, StixId, registry::Category};
 
 pub use self::{
     check::{finish, required},
+    encode::{RefTarget, StixView, encode},
     fill::convert,
     implied::{external_reference, kill_chain_phase, label, vocabulary},
     plan::{EXTENSION_MITRE, EXTENSION_OCTI, EXTENSION_SCO, is_input},

@@ -1,5 +1,7 @@
 //! Fills one element from the properties of a STIX object, as its type's plan says.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -240,26 +242,27 @@ impl Filled {
         }
     }
 
+    /// Lists that several properties feed are joined; of single references the first counts.
     fn reference(
         &mut self,
         reference: &'static Reference,
         property: &str,
         value: Value,
     ) -> Result<(), RefusalReason> {
-        if self
+        let place = self
             .element
             .refs
             .iter()
-            .any(|(known, _)| known.name == reference.name)
-        {
+            .position(|(known, _)| known.name == reference.name);
+        if place.is_some() && !reference.multiple {
             return Ok(());
         }
         let items = match value {
             Value::Array(items) => items,
             single => vec![single],
         };
-        let mut targets: Vec<Ident> = Vec::with_capacity(items.len());
-        let mut seen = std::collections::HashSet::new();
+        let mut targets = place.map_or_else(Vec::new, |at| self.element.refs.remove(at).1);
+        let mut seen: HashSet<Ident> = targets.iter().copied().collect();
         for item in items {
             let text = match item {
                 Value::String(text) if text.trim().is_empty() => continue,
@@ -278,10 +281,12 @@ impl Filled {
                         targets.push(ident);
                     }
                 }
-                Err(IdError::UnknownType(id)) => self.dropped.push(Dropped::UnsupportedReference {
-                    property: shorten(property),
-                    id,
-                }),
+                Err(IdError::UnknownType(id)) => {
+                    self.dropped.push(Dropped::UnsupportedReference {
+                        property: shorten(property),
+                        id,
+                    });
+                }
                 Err(error) => {
                     return Err(RefusalReason::BadReference {
                         property: shorten(property),
@@ -431,6 +436,12 @@ pub fn convert(attribute: &Attribute, value: Value) -> Result<Option<Value>, Val
         let hashes = value::hashes(value)?;
         return Ok((!hashes.is_empty()).then_some(Value::Object(hashes)));
     }
+    let value = match value {
+        Value::Object(variables) if attribute.name == "environment_variables" => {
+            environment(variables)
+        }
+        value => value,
+    };
     let converted = value::convert(attribute, value)?;
     Ok(match (attribute.kind, converted) {
         (Kind::Vocabulary, Some(value)) => vocabulary_value(value),
@@ -439,6 +450,18 @@ pub fn convert(attribute: &Attribute, value: Value) -> Result<Option<Value>, Val
         }
         (_, converted) => converted,
     })
+}
+
+/// STIX keeps environment variables as a dictionary, the data model as a list of `NAME=value`.
+fn environment(variables: Map<String, Value>) -> Value {
+    variables
+        .into_iter()
+        .map(|(name, value)| match value {
+            Value::String(text) if text.is_empty() => name,
+            Value::String(text) => format!("{name}={text}"),
+            other => format!("{name}={other}"),
+        })
+        .collect()
 }
 
 /// Values of vocabularies are trimmed; blank ones say nothing.

@@ -296,6 +296,7 @@ fn plan_path(path: &'static str, target: Target, plan: &mut Plan) {
         _ if head == "hashes" => {}
         _ => match tail.strip_prefix('.') {
             Some(member) => {
+                let member = member.trim_end_matches("[]");
                 plan.groups.entry(head).or_default().insert(member, target);
                 plan.top.insert(head, (Target::Group, 0));
             }
@@ -410,9 +411,7 @@ fn spellings(stix: &'static str) -> impl Iterator<Item = &'static str> {
 }
 
 fn bare(name: &str) -> &str {
-    name.strip_prefix("x_opencti_")
-        .or_else(|| name.strip_prefix("x_mitre_"))
-        .unwrap_or(name)
+    name.strip_prefix("x_opencti_").unwrap_or(name)
 }
 
 /// What must be there: what the add mutation demands, less what gets a value of its own when it is absent.

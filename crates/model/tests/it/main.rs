@@ -1,5 +1,6 @@
 //! Integration tests of the model.
 
 mod filter;
+mod codec;
 mod ids;
 mod registry;
