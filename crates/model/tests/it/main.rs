@@ -3,4 +3,5 @@
 mod filter;
 mod codec;
 mod ids;
+mod merge;
 mod registry;
