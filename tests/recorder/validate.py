@@ -88,7 +88,7 @@ def check(schema: GraphQLSchema, recorded: dict[str, Any], allowed: list[dict[st
     return report
 
 
-UNKNOWN = re.compile(r"is not defined by type|has no field|Unknown field")
+UNKNOWN = re.compile(r"unknown field|is not defined by type")
 
 
 def unknown_variable_fields(schema: GraphQLSchema, operation: OperationDefinitionNode, recorded: list[dict[str, Any]]) -> list[str]:
