@@ -315,13 +315,18 @@ const NEIGHBOURS: &[(&str, &str, Via, &str)] = &[
     ("Case", "tasks", Via::Referring("objects"), "Task"),
 ];
 
+/// The neighbours that a field of a type shows.
+pub(crate) fn neighbours(kind: &EntityType, field: &str) -> Option<Neighbours> {
+    NEIGHBOURS
+        .iter()
+        .find(|(owner, name, _, _)| *name == field && kind.is_a(owner))
+        .map(|(_, _, via, kind)| Neighbours { via: *via, kind })
+}
+
 /// How `kind` computes `field` of the given GraphQL type; `None` when it is not served.
 pub(crate) fn computed(kind: &EntityType, field: &str, output: &str) -> Option<Computed> {
-    let neighbours = NEIGHBOURS
-        .iter()
-        .find(|(owner, name, _, _)| *name == field && kind.is_a(owner));
-    if let Some((_, _, via, kind)) = neighbours {
-        return Some(Computed::Neighbours(Neighbours { via: *via, kind }));
+    if let Some(neighbours) = neighbours(kind, field) {
+        return Some(Computed::Neighbours(neighbours));
     }
     match (kind.name.as_str(), field) {
         ("Observed-Data", "name") => Some(Computed::Name),

@@ -1,6 +1,7 @@
 //! Errors with upstream's codes, by which clients decide; the number is told inside the error, the HTTP status stays 200.
 
 use ferrocti_access::Denial;
+use ferrocti_connectors::ConnectorError;
 use ferrocti_graphql::FieldError;
 use ferrocti_store::StoreError;
 
@@ -15,8 +16,95 @@ pub(crate) mod code {
     pub(crate) const ALREADY_DELETED: &str = "ALREADY_DELETED_ERROR";
     pub(crate) const DATABASE: &str = "DATABASE_ERROR";
     pub(crate) const WORK_NOT_ALIVE: &str = "WORK_NOT_ALIVE";
-    pub(crate) const ACCESS: &str = "ACCESS_REQUIRED";
     pub(crate) const UNKNOWN: &str = "UNKNOWN_ERROR";
+}
+
+/// An error on its way to the field that failed.
+#[derive(Debug)]
+pub(crate) struct Fault(FieldError);
+
+impl Fault {
+    /// An error with one of the [`code`]s.
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        let (status, genre) = facts(code);
+        Self(
+            FieldError::new(code, message)
+                .with("http_status", status)
+                .with("genre", genre),
+        )
+    }
+
+    /// A call that makes no sense as it stands.
+    pub(crate) fn functional(message: impl Into<String>) -> Self {
+        Self::new(code::FUNCTIONAL, message)
+    }
+
+    /// Something that is not served.
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(code::UNSUPPORTED, message)
+    }
+
+    /// A user that may not do something.
+    pub(crate) fn denied(denial: &Denial) -> Self {
+        Self::new(code::FORBIDDEN, "You are not allowed to do this.")
+            .with("reason", denial.to_string())
+    }
+
+    /// Nobody is logged in.
+    pub(crate) fn login_required() -> Self {
+        Self::new(code::AUTH_REQUIRED, "You must be logged in to do this.")
+    }
+
+    /// Something about a connector or an account was refused.
+    pub(crate) fn from_connectors(error: &ConnectorError) -> Self {
+        match error {
+            ConnectorError::Denied(denial) => Self::denied(denial),
+            ConnectorError::Store(error) => error.clone().into(),
+            ConnectorError::Queue(error) => {
+                tracing::error!(%error, "the queues failed during a request");
+                Self::new(code::DATABASE, error.to_string())
+            }
+            other => Self::new(other.code(), other.to_string()),
+        }
+    }
+
+    /// Adds one member to the error's data.
+    pub(crate) fn with(self, key: &str, value: impl Into<serde_json::Value>) -> Self {
+        Self(self.0.with(key, value))
+    }
+
+    /// As the engine wants it.
+    pub(crate) fn into_inner(self) -> FieldError {
+        self.0
+    }
+}
+
+impl From<FieldError> for Fault {
+    fn from(error: FieldError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::BadCursor | StoreError::BadFilter(_) => Self::functional(error.to_string()),
+            _ => {
+                // The details are for the log, not for the client.
+                tracing::error!(%error, "the store failed during a request");
+                Self::new(
+                    code::DATABASE,
+                    "The store could not answer; the platform's log tells why.",
+                )
+            }
+        }
+    }
+}
+
+impl From<ConnectorError> for Fault {
+    fn from(error: ConnectorError) -> Self {
+        Self::from_connectors(&error)
+    }
 }
 
 /// The number and the family that go with a code.
@@ -29,36 +117,4 @@ fn facts(code: &str) -> (u16, &'static str) {
         code::VALIDATION => (500, "BUSINESS"),
         _ => (500, "TECHNICAL"),
     }
-}
-
-/// An error of a field.
-pub(crate) fn fault(code: &'static str, message: impl Into<String>) -> FieldError {
-    let (status, genre) = facts(code);
-    FieldError::new(code, message).with("http_status", status).with("genre", genre)
-}
-
-/// A call that makes no sense as it stands.
-pub(crate) fn functional(message: impl Into<String>) -> FieldError {
-    fault(code::FUNCTIONAL, message)
-}
-
-/// Something that is not served.
-pub(crate) fn unsupported(message: impl Into<String>) -> FieldError {
-    fault(code::UNSUPPORTED, message)
-}
-
-/// A user that may not do something.
-pub(crate) fn denied(denial: &Denial) -> FieldError {
-    fault(code::FORBIDDEN, "You are not allowed to do this.").with("reason", denial.to_string())
-}
-
-/// Nobody is logged in.
-pub(crate) fn login_required() -> FieldError {
-    fault(code::AUTH_REQUIRED, "You must be logged in to do this.")
-}
-
-/// The store failed; the details are for the log, not for the client.
-pub(crate) fn store(error: &StoreError) -> FieldError {
-    tracing::error!(%error, "the store failed during a request");
-    fault(code::DATABASE, "The store could not answer. See the platform's log.")
 }

@@ -1,5 +1,18 @@
 //! The platform's interface as upstream's clients speak it: GraphQL over HTTP, health, metrics.
 
+mod caller;
 mod computed;
+mod fault;
+mod filter;
+mod guard;
+mod http;
+mod pattern;
+mod resolve;
 mod roots;
+mod rules;
+mod scalars;
 pub mod sdl;
+mod state;
+
+pub use http::router;
+pub use state::{AppState, BrokerAddress, Options, Services};

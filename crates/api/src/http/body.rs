@@ -25,7 +25,9 @@ pub(crate) struct Budget(Arc<Semaphore>);
 impl Budget {
     /// A budget of about `bytes`.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes / STEP).clamp(1, Semaphore::MAX_PERMITS))))
+        Self(Arc::new(Semaphore::new(
+            (bytes / STEP).clamp(1, Semaphore::MAX_PERMITS),
+        )))
     }
 }
 
@@ -41,7 +43,12 @@ pub(crate) struct Held {
 ///
 /// # Errors
 /// The answer to give: 413 for a body that is too long, 503 when the budget stays exhausted, 408 for a silent client.
-pub(crate) async fn read(body: Body, limit: usize, weight: usize, budget: &Budget) -> Result<Held, Plain> {
+pub(crate) async fn read(
+    body: Body,
+    limit: usize,
+    weight: usize,
+    budget: &Budget,
+) -> Result<Held, Plain> {
     let announced = body.size_hint().lower();
     if announced > limit as u64 {
         return Err(too_large(limit));
@@ -54,10 +61,18 @@ pub(crate) async fn read(body: Body, limit: usize, weight: usize, budget: &Budge
     loop {
         let frame = tokio::time::timeout(SILENCE, poll_fn(|cx| body.as_mut().poll_frame(cx)))
             .await
-            .map_err(|_| Plain::new(StatusCode::REQUEST_TIMEOUT, "The request body did not arrive."))?;
+            .map_err(|_| {
+                Plain::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "The request body did not arrive.",
+                )
+            })?;
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| Plain::new(StatusCode::BAD_REQUEST, "The request body broke off."))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let frame = frame
+            .map_err(|_| Plain::new(StatusCode::BAD_REQUEST, "The request body broke off."))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if bytes.len() + data.len() > limit {
             return Err(too_large(limit));
         }
@@ -68,17 +83,27 @@ pub(crate) async fn read(body: Body, limit: usize, weight: usize, budget: &Budge
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Held { bytes, _share: share })
+    Ok(Held {
+        bytes,
+        _share: share,
+    })
 }
 
 fn too_large(limit: usize) -> Plain {
     Plain::new(
         StatusCode::PAYLOAD_TOO_LARGE,
-        format!("The request body is larger than {limit} bytes. Send the data in smaller pieces or raise the limit in the configuration."),
+        format!(
+            "The request body is larger than {limit} bytes. Send the data in smaller pieces or raise the limit in the configuration."
+        ),
     )
 }
 
-async fn grow(budget: &Budget, share: Option<OwnedSemaphorePermit>, bytes: usize, weight: usize) -> Result<Option<OwnedSemaphorePermit>, Plain> {
+async fn grow(
+    budget: &Budget,
+    share: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+    weight: usize,
+) -> Result<Option<OwnedSemaphorePermit>, Plain> {
     let steps = u32::try_from((bytes.saturating_mul(weight)).div_ceil(STEP)).unwrap_or(u32::MAX);
     match tokio::time::timeout(PATIENCE, budget.0.clone().acquire_many_owned(steps)).await {
         Ok(Ok(more)) => Ok(Some(match share {

@@ -27,7 +27,10 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 }
 
@@ -56,21 +59,36 @@ pub fn router(state: AppState) -> Router {
 }
 
 async fn not_found(uri: Uri) -> Plain {
-    Plain::new(StatusCode::NOT_FOUND, format!("There is nothing at {}. The API is at /graphql.", uri.path()))
+    Plain::new(
+        StatusCode::NOT_FOUND,
+        format!(
+            "There is nothing at {}. The API is at /graphql.",
+            uri.path()
+        ),
+    )
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     // What panicked is in the log; the client learns nothing about the inside.
     tracing::error!("a request handler panicked");
     let body = r#"{"data":null,"errors":[{"message":"Internal error.","name":"UNKNOWN_ERROR","extensions":{"code":"UNKNOWN_ERROR"}}]}"#;
-    (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        [(header::CONTENT_TYPE, "application/json")],
+        Body::from(body),
+    )
+        .into_response()
 }
 
 /// Collapses doubled slashes, which clients make when they join addresses, and takes the base path away.
 fn normalise(base: &str, mut request: Request) -> Request {
     let path = clean(base, request.uri().path());
     if path != request.uri().path() {
-        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = request
+            .uri()
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
         if let Ok(uri) = format!("{path}{query}").parse() {
             *request.uri_mut() = uri;
         }
@@ -79,8 +97,14 @@ fn normalise(base: &str, mut request: Request) -> Request {
 }
 
 fn clean(base: &str, path: &str) -> String {
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let base: Vec<&str> = base.split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
+    let base: Vec<&str> = base
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
     let rest = segments.strip_prefix(base.as_slice()).unwrap_or(&segments);
     format!("/{}", rest.join("/"))
 }

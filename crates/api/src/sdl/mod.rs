@@ -16,6 +16,7 @@ use ferrocti_model::{EntityType, Registry};
 use crate::computed::computed;
 use crate::roots::{Add, Ends, Read, Roots, Scope};
 use interfaces::{Field, Interfaces};
+pub(crate) use ordering::sortable;
 
 const INTERFACES: &str = include_str!("../../schema/interfaces.graphql");
 const HAND_WRITTEN: [&str; 4] = [
@@ -79,6 +80,24 @@ pub fn build() -> String {
         out.push('\n');
     }
     out
+}
+
+/// The object types of knowledge, each with one of its types in the registry and its fields: name and GraphQL type.
+pub(crate) fn knowledge_types() -> Vec<(&'static EntityType, Vec<(String, String)>)> {
+    let interfaces = Interfaces::parse(INTERFACES);
+    object_types(Registry::get())
+        .into_iter()
+        .map(|kinds| {
+            let fields = fields_of(&interfaces, &kinds);
+            (
+                kinds[0],
+                fields
+                    .into_iter()
+                    .map(|field| (field.name, field.output))
+                    .collect(),
+            )
+        })
+        .collect()
 }
 
 /// The types of the registry by GraphQL type, in the order of the registry; the core relationship types share one.

@@ -1,0 +1,162 @@
+//! Who asks: the headers of a request as an actor with rights, and what the request says about itself.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use ferrocti_access::{Actor, Markings};
+use ferrocti_graphql::{Error, Refusal};
+use ferrocti_ingest::actors;
+use ferrocti_model::StixId;
+use ferrocti_store::{Snapshot, Visibility};
+
+use crate::AppState;
+use crate::fault::{Fault, code};
+
+/// Who asks, and how.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// The user; `None`: nobody is logged in.
+    pub(crate) actor: Option<Arc<Actor>>,
+    /// What this user may see.
+    pub(crate) visible: Visibility,
+}
+
+/// What the headers of a request say.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Headers {
+    token: Option<String>,
+    applicant: Option<String>,
+    work: Option<String>,
+    draft: Option<String>,
+}
+
+impl Headers {
+    /// Reads the headers; what is empty counts as absent.
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::trim)
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
+        };
+        let token = text("authorization").and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(|| token.trim().to_owned())
+                .filter(|token| !token.is_empty())
+        });
+        Self {
+            token,
+            applicant: text("opencti-applicant-id"),
+            work: text("opencti-work-id"),
+            draft: text("opencti-draft-id"),
+        }
+    }
+}
+
+/// Finds out who asks.
+///
+/// # Errors
+/// The answer to the whole request: it belongs to a work that is gone, to a draft, or the store failed.
+pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Refusal> {
+    let own = match &headers.token {
+        Some(token) => state
+            .services()
+            .accounts
+            .authenticate(token)
+            .map_err(|error| refuse(500, Fault::from_connectors(&error)))?,
+        None => None,
+    };
+    if headers.draft.is_some() && own.is_some() {
+        return Err(refuse(
+            200,
+            Fault::unsupported(
+                "Drafts are not served yet. Send the request without the header opencti-draft-id, or with an empty one.",
+            ),
+        ));
+    }
+    let found: Result<Caller, Fault> = state.services().store.read(|snapshot| {
+        let actor = match (own, &headers.applicant) {
+            (Some(own), Some(applicant)) if own.may_impersonate() => {
+                applicant_actor(snapshot, applicant)?
+            }
+            (own, _) => own,
+        };
+        if let (Some(_), Some(work)) = (&actor, &headers.work)
+            && !snapshot.work_exists(work)?
+        {
+            return Err(Fault::new(
+                code::WORK_NOT_ALIVE,
+                format!("The work {work} does not exist any more."),
+            ));
+        }
+        let visible = match &actor {
+            Some(actor) => visibility(snapshot, actor)?,
+            None => Visibility::Sets([].into()),
+        };
+        Ok(Caller {
+            actor: actor.map(Arc::new),
+            visible,
+        })
+    });
+    found.map_err(|fault| refuse(500, fault))
+}
+
+fn refuse(status: u16, fault: Fault) -> Refusal {
+    Refusal::new(status, Error::from(fault.into_inner()))
+}
+
+/// The user in whose name a privileged caller speaks; an unknown one is nobody.
+fn applicant_actor(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<Actor>, Fault> {
+    let user = match id.parse() {
+        Ok(id) => snapshot.user_by_id(id)?,
+        Err(_) => None,
+    };
+    Ok(match user {
+        Some(user) if user.status == "Active" => Some(actors::of_user(snapshot, &user)?),
+        _ => None,
+    })
+}
+
+/// What an actor may see.
+pub(crate) fn visibility(snapshot: &Snapshot<'_>, actor: &Actor) -> Result<Visibility, Fault> {
+    match &actor.markings {
+        Markings::Only(allowed) if !actor.bypass() => {
+            let keys: Vec<_> = allowed.iter().map(StixId::key).collect();
+            let markings: Vec<_> = snapshot.resolve(&keys)?.into_iter().flatten().collect();
+            Ok(snapshot.allowed_sets(&markings)?)
+        }
+        _ => Ok(Visibility::All),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_headers_count_as_absent() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer  abc "),
+            ("opencti-draft-id", ""),
+            ("opencti-work-id", "work_1"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        let read = Headers::read(&headers);
+        assert_eq!(read.token.as_deref(), Some("abc"));
+        assert_eq!(read.work.as_deref(), Some("work_1"));
+        assert_eq!(read.draft, None);
+    }
+
+    #[test]
+    fn only_bearer_tokens_are_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Basic dXNlcjpwYXNz".parse().unwrap());
+        assert_eq!(Headers::read(&headers), Headers::default());
+    }
+}

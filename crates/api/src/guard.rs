@@ -1,0 +1,119 @@
+//! Which capability a field asks for: one table, looked at before any resolver runs.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use ferrocti_access::{Action, Actor, may, names};
+
+use crate::fault::Fault;
+use crate::roots::Roots;
+
+/// What a caller must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Somebody who is logged in.
+    Login,
+    /// One of these capabilities.
+    Any(&'static [&'static str]),
+}
+
+const READ: Need = Need::Any(&[names::KNOWLEDGE]);
+const WRITE: Need = Need::Any(&[names::KNOWLEDGE_UPDATE]);
+const LABELS: Need = Need::Any(&[names::SET_LABELS]);
+const MARKINGS: Need = Need::Any(&[names::SET_MARKINGS]);
+const CONNECTOR: Need = Need::Any(&[names::CONNECTOR_API]);
+const SEE_MODULES: Need = Need::Any(&[names::MODULES, names::CONNECTOR_API]);
+/// Own connectors or all; the service decides by the connector's owner.
+const MANAGE_MODULES: Need = Need::Any(&[names::MODULES_MANAGE, names::CONNECTOR_API]);
+const MANAGE_ALL: Need = Need::Any(&[names::MODULES_MANAGE]);
+const ACCESSES: Need = Need::Any(&[names::SET_ACCESSES]);
+
+/// Type, field, need. Root fields that read or add knowledge follow the rule of [`table`] unless they are named here.
+const TABLE: &[(&str, &str, Need)] = &[
+    ("Query", "about", Need::Login),
+    ("Query", "me", Need::Login),
+    ("Query", "stix", READ),
+    ("Query", "vocabularyCategories", READ),
+    ("Query", "stixRefRelationship", READ),
+    ("Query", "stixRefRelationships", READ),
+    ("Query", "stixNestedRefRelationships", READ),
+    ("Query", "connector", SEE_MODULES),
+    ("Query", "connectors", SEE_MODULES),
+    ("Query", "connectorsForWorker", SEE_MODULES),
+    ("Query", "work", SEE_MODULES),
+    ("Query", "works", SEE_MODULES),
+    ("Query", "isWorkAlive", SEE_MODULES),
+    ("Query", "platformStatus", SEE_MODULES),
+    ("Query", "connectorStateHistory", SEE_MODULES),
+    ("Query", "deadLetters", MANAGE_ALL),
+    ("Query", "parkedReferences", SEE_MODULES),
+    ("Mutation", "labelAdd", LABELS),
+    ("Mutation", "killChainPhaseAdd", LABELS),
+    ("Mutation", "vocabularyAdd", LABELS),
+    ("Mutation", "markingDefinitionAdd", MARKINGS),
+    ("Mutation", "registerConnector", CONNECTOR),
+    ("Mutation", "pingConnector", CONNECTOR),
+    ("Mutation", "connectorJWT", CONNECTOR),
+    ("Mutation", "resetStateConnector", MANAGE_MODULES),
+    ("Mutation", "deleteConnector", MANAGE_MODULES),
+    ("Mutation", "connectorStateRestore", MANAGE_MODULES),
+    ("Mutation", "workAdd", CONNECTOR),
+    ("Mutation", "workEdit", CONNECTOR),
+    ("Mutation", "workDelete", MANAGE_MODULES),
+    ("Mutation", "stixBundlePush", CONNECTOR),
+    ("Mutation", "deadLetterReplay", MANAGE_ALL),
+    ("Mutation", "deadLetterDiscard", MANAGE_ALL),
+    ("Mutation", "connectorAccountAdd", ACCESSES),
+    ("ConnectorConfig", "connection", CONNECTOR),
+    ("ConnectorConfig", "s3", CONNECTOR),
+];
+
+/// The needs of all guarded fields.
+fn table() -> &'static HashMap<&'static str, HashMap<&'static str, Need>> {
+    static NEEDS: OnceLock<HashMap<&'static str, HashMap<&'static str, Need>>> = OnceLock::new();
+    NEEDS.get_or_init(|| {
+        let roots = Roots::get();
+        let reads = roots
+            .reads
+            .keys()
+            .map(|field| ("Query", field.as_str(), READ));
+        let adds = roots
+            .adds
+            .keys()
+            .map(|field| ("Mutation", field.as_str(), WRITE));
+        let mut needs: HashMap<_, HashMap<_, _>> = HashMap::new();
+        for (owner, field, need) in reads.chain(adds).chain(TABLE.iter().copied()) {
+            needs.entry(owner).or_default().insert(field, need);
+        }
+        needs
+    })
+}
+
+/// What a field asks for; `None`: nothing beyond what led to it.
+pub(crate) fn need(owner: &str, field: &str) -> Option<Need> {
+    table().get(owner)?.get(field).copied()
+}
+
+/// Whether the caller may have a field.
+///
+/// # Errors
+/// `AUTH_REQUIRED` without a caller, `FORBIDDEN_ACCESS` without the capability.
+pub(crate) fn check(caller: Option<&Actor>, owner: &str, field: &str) -> Result<(), Fault> {
+    let Some(need) = need(owner, field) else {
+        return Ok(());
+    };
+    let actor = caller.ok_or_else(Fault::login_required)?;
+    let Need::Any(capabilities) = need else {
+        return Ok(());
+    };
+    let mut denial = None;
+    for capability in capabilities {
+        match may(actor, Action::Use(capability)) {
+            Ok(()) => return Ok(()),
+            Err(reason) => {
+                denial.get_or_insert(reason);
+            }
+        }
+    }
+    denial.map_or(Ok(()), |reason| Err(Fault::denied(&reason)))
+}

@@ -1,0 +1,188 @@
+//! `POST /graphql`: body to requests, requests to answers, each on a blocking thread.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ferrocti_graphql::{
+    OperationKind, Request as GraphQl, RequestError, Requests, Response as Answer, multipart,
+};
+
+use super::{Plain, body};
+use crate::AppState;
+use crate::caller::{self, Caller, Headers};
+use crate::resolve::{Resolution, View};
+
+/// Bytes of memory per byte of a JSON body: the body itself, its parsed form, what is made of it.
+const JSON_WEIGHT: usize = 3;
+/// How long a request waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Answers a request, whatever its method.
+pub(super) async fn handle(State(state): State<AppState>, request: Request) -> Response {
+    match serve(state, request).await {
+        Ok(answer) => answer,
+        Err(plain) => plain.into_response(),
+    }
+}
+
+async fn serve(state: AppState, request: Request) -> Result<Response, Plain> {
+    if request.method() != Method::POST {
+        let hint = Plain::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "GraphQL requests are sent with POST, as JSON: {\"query\": \"…\", \"variables\": {}}.",
+        );
+        let mut answer = hint.into_response();
+        answer
+            .headers_mut()
+            .insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+        return Ok(answer);
+    }
+    let (parts, raw) = request.into_parts();
+    let headers = Headers::read(&parts.headers);
+    let content_type = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("application/json")
+        .to_ascii_lowercase();
+    let held = body::read(raw, state.options().max_body, JSON_WEIGHT, state.budget()).await?;
+    let slot = tokio::time::timeout(PATIENCE, state.slots().clone().acquire_owned())
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| {
+            Plain::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The platform is busy. Try again later.",
+            )
+        })?;
+    let answer = if content_type.starts_with("multipart/form-data") {
+        let requests = upload(parts, &held.bytes).await;
+        drop(held);
+        run(state, headers, move || requests, slot).await?
+    } else if content_type.starts_with("application/json")
+        || content_type.starts_with("application/graphql-response+json")
+    {
+        let max_batch = state.options().max_batch;
+        run(
+            state,
+            headers,
+            move || Requests::from_json(&held.bytes, max_batch),
+            slot,
+        )
+        .await?
+    } else {
+        return Err(Plain::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Send application/json, or multipart/form-data for uploads.",
+        ));
+    };
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    Ok((
+        status,
+        [(header::CONTENT_TYPE, "application/json; charset=utf-8")],
+        answer.body,
+    )
+        .into_response())
+}
+
+/// Runs everything that blocks on a thread of its own.
+async fn run(
+    state: AppState,
+    headers: Headers,
+    requests: impl FnOnce() -> Result<Requests, RequestError> + Send + 'static,
+    slot: tokio::sync::OwnedSemaphorePermit,
+) -> Result<Answer, Plain> {
+    let work = move || {
+        let answer = match requests() {
+            Ok(requests) => answer(&state, &headers, requests),
+            Err(error) => error.into(),
+        };
+        drop(slot);
+        answer
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "a request failed inside");
+        Plain::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal error. The platform's log tells more.",
+        )
+    })
+}
+
+fn answer(state: &AppState, headers: &Headers, requests: Requests) -> Answer {
+    let caller = match caller::identify(state, headers) {
+        Ok(caller) => caller,
+        Err(refusal) => return refusal.into(),
+    };
+    match requests {
+        Requests::One(request) => execute(state, &caller, request),
+        Requests::Batch(requests) => Answer::batch(
+            requests
+                .into_iter()
+                .map(|request| execute(state, &caller, request))
+                .collect(),
+        ),
+    }
+}
+
+/// Executes one operation: a query on one snapshot, a mutation with a fresh one after every change.
+pub(crate) fn execute(state: &AppState, caller: &Caller, request: GraphQl) -> Answer {
+    let prepared = match state.engine().prepare(&request.query) {
+        Ok(prepared) => prepared,
+        Err(refusal) => return refusal.into(),
+    };
+    let kind = match prepared.kind(request.operation_name.as_deref()) {
+        Ok(kind) => kind,
+        Err(refusal) => return refusal.into(),
+    };
+    let deadline = Instant::now() + state.options().timeout;
+    let store = &state.services().store;
+    if kind == OperationKind::Mutation {
+        let resolution = Resolution::new(state, View::Fresh(store), caller, deadline);
+        return state.engine().execute(&prepared, request, &resolution);
+    }
+    let read: Result<Answer, crate::fault::Fault> = store.read(|snapshot| {
+        let resolution = Resolution::new(state, View::Fixed(snapshot), caller, deadline);
+        Ok(state.engine().execute(&prepared, request, &resolution))
+    });
+    match read {
+        Ok(answer) => answer,
+        Err(fault) => {
+            ferrocti_graphql::Refusal::new(500, ferrocti_graphql::Error::from(fault.into_inner()))
+                .into()
+        }
+    }
+}
+
+/// Takes an upload apart. The files themselves are passed over: no operation takes them yet.
+async fn upload(parts: axum::http::request::Parts, bytes: &[u8]) -> Result<Requests, RequestError> {
+    let broken = |error: &dyn std::fmt::Display| {
+        RequestError::Form(format!("The upload cannot be read: {error}."))
+    };
+    let request = Request::from_parts(parts, Body::from(bytes.to_vec()));
+    let mut form = Multipart::from_request(request, &())
+        .await
+        .map_err(|error| broken(&error))?;
+    let (mut operations, mut map, mut files) = (None, None, Vec::new());
+    while let Some(field) = form.next_field().await.map_err(|error| broken(&error))? {
+        let name = field.name().unwrap_or_default().to_owned();
+        let content = field.bytes().await.map_err(|error| broken(&error))?;
+        match name.as_str() {
+            "operations" => operations = Some(content),
+            "map" => map = Some(content),
+            _ => files.push(name),
+        }
+    }
+    match (operations, map) {
+        (Some(operations), Some(map)) => {
+            multipart::assemble(&operations, &map, &files).map(Requests::One)
+        }
+        _ => Err(RequestError::Form(
+            "An upload needs the parts \"operations\" and \"map\".".to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,283 @@
+//! Adding knowledge: from the input of a mutation to an element, and from what became of it to the answer.
+
+use std::sync::Arc;
+
+use ferrocti_graphql::{FieldCall, Resolved};
+use ferrocti_ingest::{IngestError, PushError, RefusedReason};
+use ferrocti_model::input::{self, InputError};
+use ferrocti_model::registry::Category;
+use ferrocti_model::{Element, EntityType, Ident, Registry};
+use ferrocti_store::Stored;
+use serde_json::{Map, Value};
+
+use super::{Answer, Link, Node, Resolution};
+use crate::fault::{Fault, code};
+use crate::roots::Add;
+
+/// Arguments that ask for objects to be derived from the one that is added.
+const DERIVED: [&str; 2] = ["createIndicator", "createObservables"];
+
+impl Resolution<'_> {
+    pub(super) fn add(&self, add: Add, call: &FieldCall<'_>) -> Answer<'static> {
+        let empty = Map::new();
+        let input = call
+            .argument("input")
+            .and_then(Value::as_object)
+            .unwrap_or(&empty);
+        let kind = match add {
+            Add::Reference => return self.add_reference(input),
+            Add::Observable => {
+                refuse_derived(call.arguments)?;
+                return self.upsert(
+                    input::observable(call.arguments).map_err(|error| from_input(&error))?,
+                    call.arguments,
+                );
+            }
+            Add::Type(kind) => kind,
+            Add::Relationship => named(input, "relationship_type", |kind| {
+                kind.category == Category::Relationship
+            })?,
+            Add::Identity => named(input, "type", |kind| kind.is_a("Identity"))?,
+            Add::Location => named(input, "type", |kind| kind.is_a("Location"))?,
+        };
+        refuse_derived(input)?;
+        self.upsert(
+            input::decode(kind, input).map_err(|error| from_input(&error))?,
+            input,
+        )
+    }
+
+    /// Adds an element, with the relationships that its input asks for, and answers it.
+    fn upsert(&self, mut element: Element, input: &Map<String, Value>) -> Answer<'static> {
+        keep_custom_fields(&mut element, input);
+        let actor = self.actor()?;
+        let ingest = &self.state.services().ingest;
+        let upserted = ingest
+            .upsert(actor, element)
+            .map_err(|error| from_ingest(&error))?;
+        self.forget();
+        let stored = self.object(upserted.iid)?.ok_or_else(|| {
+            Fault::new(
+                code::UNSUPPORTED,
+                "The object was stored, but its markings hide it from you.",
+            )
+            .with("doc_code", "RESTRICTED_ELEMENT")
+        })?;
+        let based_on = input
+            .get("basedOn")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        for observable in based_on {
+            let relationship = relationship("based-on", &stored, observable)?;
+            ingest
+                .upsert(actor, relationship)
+                .map_err(|error| from_ingest(&error))?;
+        }
+        Ok(Resolved::Node(Node::Object(stored)))
+    }
+
+    /// Adds a reference to an object by delivering the object again, with that reference.
+    fn add_reference(&self, input: &Map<String, Value>) -> Answer<'static> {
+        let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
+        let missing = |id: &str| {
+            Fault::functional(format!("MISSING_ELEMENTS: there is no object {id:?}."))
+                .with("doc_code", "ELEMENT_NOT_FOUND")
+        };
+        let source = self
+            .find_one(text("fromId"))?
+            .ok_or_else(|| missing(text("fromId")))?;
+        let target = self
+            .find_one(text("toId"))?
+            .ok_or_else(|| missing(text("toId")))?;
+        let name = text("relationship_type");
+        let same = |known: &str| {
+            known == name
+                || known.trim_start_matches("obs_") == name
+                || known.replace('_', "-") == name
+        };
+        let reference = source
+            .kind
+            .refs
+            .iter()
+            .find(|reference| {
+                same(&reference.relationship) || reference.name == name || same(&reference.stix)
+            })
+            .ok_or_else(|| {
+                Fault::functional(format!("{} has no reference \"{name}\".", source.kind.name))
+            })?;
+        if !reference
+            .targets
+            .iter()
+            .any(|allowed| target.kind.is_a(allowed))
+        {
+            return Err(Fault::functional(format!(
+                "\"{name}\" of {} must not point to {}.",
+                source.kind.name, target.kind.name
+            )));
+        }
+        let mut element = Element::new(source.kind);
+        element.attributes = source.attributes.clone();
+        element.attributes.shift_remove("creator_id");
+        element.stix_ids = vec![source.standard];
+        element.refs = vec![(reference, vec![Ident::Internal(target.internal)])];
+        if let Some((from, to)) = source.ends {
+            let mut ends = self
+                .objects(&[from, to])?
+                .into_iter()
+                .flatten()
+                .map(|end| Ident::Internal(end.internal));
+            element.ends = ends.next().zip(ends.next());
+        }
+        self.state
+            .services()
+            .ingest
+            .upsert(self.actor()?, element)
+            .map_err(|error| from_ingest(&error))?;
+        self.forget();
+        let linked = self.read(|snapshot| Ok(snapshot.targets(&[source.iid], reference.code)?))?;
+        if !linked.iter().flatten().any(|iid| *iid == target.iid) {
+            return Err(Fault::functional(format!(
+                "\"{name}\" was not changed: what is known has a higher confidence than yours."
+            )));
+        }
+        let reference = Registry::get()
+            .reference_by_code(reference.code)
+            .ok_or_else(|| missing(name))?;
+        Ok(Resolved::Node(Node::Reference(Arc::new(Link {
+            source,
+            reference,
+            target,
+        }))))
+    }
+}
+
+/// The type that an input names, if it is of the right family.
+fn named(
+    input: &Map<String, Value>,
+    field: &str,
+    fits: impl Fn(&EntityType) -> bool,
+) -> Result<&'static EntityType, Fault> {
+    let name = input.get(field).and_then(Value::as_str).unwrap_or_default();
+    Registry::get()
+        .descendants(name)
+        .iter()
+        .copied()
+        .find(|kind| fits(kind) && kind.name.eq_ignore_ascii_case(name))
+        .ok_or_else(|| {
+            Fault::functional(format!(
+                "\"{name}\" is not a type that can be given as \"{field}\" here."
+            ))
+        })
+}
+
+fn relationship(name: &str, source: &Stored, target: &str) -> Result<Element, Fault> {
+    let kind = Registry::get()
+        .by_name(name)
+        .ok_or_else(|| Fault::functional(format!("There is no relationship \"{name}\".")))?;
+    let target = Ident::parse(target).map_err(|error| Fault::functional(error.to_string()))?;
+    let mut element = Element::new(kind);
+    element.ends = Some((Ident::Internal(source.internal), target));
+    Ok(element)
+}
+
+/// Objects are not derived from others yet; to pass the wish over in silence would lose what the client counts on.
+fn refuse_derived(input: &Map<String, Value>) -> Result<(), Fault> {
+    match DERIVED
+        .iter()
+        .find(|name| input.get(**name).and_then(Value::as_bool) == Some(true))
+    {
+        Some(name) => Err(Fault::unsupported(format!(
+            "\"{name}\" is not served yet. Send the object without it, and the derived object by itself."
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Keeps the properties outside of the data model that newer clients send as custom fields.
+fn keep_custom_fields(element: &mut Element, input: &Map<String, Value>) {
+    const TYPED: [&str; 7] = [
+        "value",
+        "int_value",
+        "string_value",
+        "boolean_value",
+        "date_value",
+        "select_value",
+        "select_values",
+    ];
+    for field in input
+        .get("customFieldValues")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let Some(name) = field.get("field_name").and_then(Value::as_str) else {
+            continue;
+        };
+        let value = TYPED
+            .iter()
+            .find_map(|member| field.get(*member).filter(|value| !value.is_null()));
+        let (true, None, Some(value)) =
+            (name.starts_with("x_"), element.kind.attribute(name), value)
+        else {
+            continue;
+        };
+        element
+            .attributes
+            .entry(name)
+            .or_insert_with(|| value.clone());
+    }
+}
+
+fn from_input(error: &InputError) -> Fault {
+    let fault = Fault::functional(error.to_string());
+    match error.doc_code() {
+        Some(doc_code) => fault.with("doc_code", doc_code),
+        None => fault,
+    }
+}
+
+fn from_ingest(error: &IngestError) -> Fault {
+    let reason = match error {
+        IngestError::Store(error) => return error.clone().into(),
+        IngestError::Refused(reason) => reason,
+    };
+    match reason {
+        RefusedReason::Content(reason) => {
+            let fault = Fault::functional(reason.to_string());
+            reason
+                .doc_code()
+                .into_iter()
+                .fold(fault, |fault, doc_code| fault.with("doc_code", doc_code))
+        }
+        RefusedReason::Forbidden(denial) => Fault::denied(denial),
+        RefusedReason::MissingReference(id) => missing_reference(id, &reason.to_string()),
+        RefusedReason::MarkingNotAllowed(id) => missing_reference(id, &reason.to_string()),
+        RefusedReason::Restricted => Fault::unsupported("Restricted entity already exists")
+            .with("doc_code", "RESTRICTED_ELEMENT"),
+        RefusedReason::SelfReference(_) => {
+            Fault::unsupported(reason.to_string()).with("doc_code", "SELF_REFERENCING_RELATION")
+        }
+        _ => Fault::functional(reason.to_string()),
+    }
+}
+
+fn missing_reference(id: &str, reason: &str) -> Fault {
+    Fault::new(code::MISSING_REFERENCE, "Element(s) not found")
+        .with("doc_code", "ELEMENT_NOT_FOUND")
+        .with("unresolvedIds", vec![id.to_owned()])
+        .with("reason", reason)
+}
+
+/// Why a pushed bundle is not taken.
+pub(super) fn from_push(error: &PushError) -> Fault {
+    match error {
+        PushError::Store(error) => error.clone().into(),
+        PushError::WorkNotAlive(_) => Fault::new(code::WORK_NOT_ALIVE, error.to_string()),
+        PushError::Bundle(_) | PushError::UnknownConnector(_) => {
+            Fault::unsupported(error.to_string())
+        }
+        PushError::Queue(_) | PushError::Thread(_) => Fault::new(code::DATABASE, error.to_string()),
+    }
+}

@@ -1,0 +1,313 @@
+//! Answers: one [`Resolution`] per request resolves the fields that the engine asks for, a level at a time.
+
+mod add;
+mod connectors;
+mod graph;
+mod links;
+mod list;
+mod node;
+mod object;
+mod platform;
+mod works;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ferrocti_access::Actor;
+use ferrocti_graphql::{FieldCall, FieldError, OperationKind, Resolved, Resolver};
+use ferrocti_store::{Iid, Snapshot, Store, Stored, Visibility};
+use serde_json::Value;
+
+use crate::AppState;
+use crate::caller::Caller;
+use crate::fault::{Fault, code};
+use crate::guard;
+use crate::roots::{Read, Roots};
+use node::{Connection, Link, Node};
+
+type Answer<'p> = Result<Resolved<'p, Node>, Fault>;
+
+/// Where a request reads.
+#[derive(Clone, Copy)]
+pub(crate) enum View<'s> {
+    /// One snapshot for the whole query.
+    Fixed(&'s Snapshot<'s>),
+    /// A fresh snapshot each time: below a mutation the change must show.
+    Fresh(&'s Store),
+}
+
+/// One request on its way.
+pub(crate) struct Resolution<'s> {
+    state: &'s AppState,
+    view: View<'s>,
+    caller: &'s Caller,
+    deadline: Instant,
+    /// Objects that were loaded already; `None` for those that are gone.
+    loaded: RefCell<HashMap<Iid, Option<Arc<Stored>>>>,
+}
+
+impl<'s> Resolution<'s> {
+    /// A request of `caller` that must be answered before `deadline`.
+    pub(crate) fn new(
+        state: &'s AppState,
+        view: View<'s>,
+        caller: &'s Caller,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            state,
+            view,
+            caller,
+            deadline,
+            loaded: RefCell::default(),
+        }
+    }
+
+    /// Reads from the request's snapshot, or from a fresh one below a mutation.
+    fn read<T>(&self, body: impl FnOnce(&Snapshot<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        match self.view {
+            View::Fixed(snapshot) => body(snapshot),
+            View::Fresh(store) => store.read(body),
+        }
+    }
+
+    fn visible(&self) -> &Visibility {
+        &self.caller.visible
+    }
+
+    fn actor(&self) -> Result<&Arc<Actor>, Fault> {
+        self.caller.actor.as_ref().ok_or_else(Fault::login_required)
+    }
+
+    /// Loads objects that the caller may see; `None` stands for those that are not there or not visible.
+    fn objects(&self, iids: &[Iid]) -> Result<Vec<Option<Arc<Stored>>>, Fault> {
+        let mut loaded = self.loaded.borrow_mut();
+        let mut missing: Vec<Iid> = iids
+            .iter()
+            .copied()
+            .filter(|iid| !loaded.contains_key(iid))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() {
+            let found = self.read(|snapshot| Ok(snapshot.load(&missing)?))?;
+            loaded.extend(
+                missing
+                    .into_iter()
+                    .zip(found.into_iter().map(|stored| stored.map(Arc::new))),
+            );
+        }
+        let visible = self.visible();
+        Ok(iids
+            .iter()
+            .map(|iid| {
+                loaded
+                    .get(iid)
+                    .cloned()
+                    .flatten()
+                    .filter(|stored| visible.allows(stored.marking_set))
+            })
+            .collect())
+    }
+
+    fn object(&self, iid: Iid) -> Result<Option<Arc<Stored>>, Fault> {
+        Ok(self.objects(&[iid])?.pop().flatten())
+    }
+
+    /// Forgets what was loaded, since a change may have made it stale.
+    fn forget(&self) {
+        self.loaded.borrow_mut().clear();
+    }
+
+    fn in_time(&self) -> Result<(), Fault> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        Err(Fault::new(
+            code::UNKNOWN,
+            "The request took too long and was given up. Ask for fewer objects or fields at a time.",
+        ))
+    }
+
+    fn root(&self, operation: OperationKind, call: &FieldCall<'_>) -> Answer<'static> {
+        self.in_time()?;
+        match operation {
+            OperationKind::Query => match Roots::get().reads.get(call.name) {
+                Some(Read::One(scope)) => self.one(scope, call),
+                Some(Read::List(scope)) => self.list(scope, call),
+                Some(Read::Contains(kind)) => self.contains(kind, call),
+                None => self.query(call),
+            },
+            OperationKind::Mutation => {
+                self.forget();
+                let answer = match Roots::get().adds.get(call.name) {
+                    Some(add) => self.add(*add, call),
+                    None => self.mutation(call),
+                };
+                self.forget();
+                answer
+            }
+        }
+    }
+
+    fn query(&self, call: &FieldCall<'_>) -> Answer<'static> {
+        match call.name {
+            "about" | "me" | "platformStatus" | "parkedReferences" => self.platform_query(call),
+            "stix" => self.stix(call),
+            "vocabularyCategories" => Ok(Resolved::nodes(object::categories())),
+            "stixRefRelationship" => self.link(call),
+            "stixRefRelationships" => self.links(call, false),
+            "stixNestedRefRelationships" => self.links(call, true),
+            "work" | "works" | "isWorkAlive" => self.work_query(call),
+            _ => self.connector_query(call),
+        }
+    }
+
+    fn mutation(&self, call: &FieldCall<'_>) -> Answer<'static> {
+        match call.name {
+            "workAdd" | "workEdit" | "workDelete" | "stixBundlePush" => self.work_mutation(call),
+            "connectorAccountAdd" => self.platform_mutation(call),
+            _ => self.connector_mutation(call),
+        }
+    }
+
+    fn field<'p>(
+        &'p self,
+        call: &FieldCall<'_>,
+        parents: &[&'p Node],
+    ) -> Result<Vec<Answer<'p>>, Fault> {
+        self.in_time()?;
+        if let Some(objects) = parents
+            .iter()
+            .map(|node| {
+                if let Node::Object(stored) = node {
+                    Some(stored)
+                } else {
+                    None
+                }
+            })
+            .collect::<Option<Vec<_>>>()
+        {
+            return self.object_field(call, &objects);
+        }
+        Ok(parents.iter().map(|node| self.single(call, node)).collect())
+    }
+
+    fn single<'p>(&'p self, call: &FieldCall<'_>, node: &'p Node) -> Answer<'p> {
+        match node {
+            Node::Object(stored) => self
+                .object_field(call, &[stored])?
+                .pop()
+                .unwrap_or(Ok(Resolved::Null)),
+            Node::Reference(link) => self.link_field(call, link),
+            Node::Connection(connection) => Ok(connection_field(call.name, connection)),
+            Node::Edge(connection, index) => Ok(edge_field(call.name, connection, *index)),
+            Node::PageInfo(connection) => Ok(page_info_field(call.name, connection)),
+            Node::Connector(connector) => self.connector_field(call, connector),
+            Node::Work(work) => self.work_field(call, work),
+            Node::WorkEdit(id) => self.work_edit(call, id),
+            Node::User(user) => self.user_field(call, user),
+            Node::Me(user) => self.me_field(call, user),
+            Node::Data(_, value) => Ok(data_field(call.name, value)),
+        }
+    }
+}
+
+impl Resolver for Resolution<'_> {
+    type Node = Node;
+
+    fn type_of<'n>(&'n self, node: &'n Node) -> &'n str {
+        match node {
+            Node::Object(stored) => &stored.kind.graphql,
+            Node::Reference(_) => "StixRefRelationship",
+            Node::User(_) => "Creator",
+            Node::Me(_) => "MeUser",
+            Node::Connector(_) => "Connector",
+            Node::Work(_) => "Work",
+            Node::WorkEdit(_) => "WorkEditMutations",
+            Node::Data(name, _) => name,
+            Node::Connection(_) | Node::Edge(..) | Node::PageInfo(_) => "",
+        }
+    }
+
+    fn guard(&self, parent_type: &str, field: &str) -> Result<(), FieldError> {
+        guard::check(self.caller.actor.as_deref(), parent_type, field).map_err(Fault::into_inner)
+    }
+
+    fn resolve_root<'p>(
+        &'p self,
+        operation: OperationKind,
+        call: &FieldCall<'_>,
+    ) -> Result<Resolved<'p, Node>, FieldError> {
+        self.root(operation, call).map_err(Fault::into_inner)
+    }
+
+    fn resolve<'p>(
+        &'p self,
+        call: &FieldCall<'_>,
+        parents: &[&'p Node],
+    ) -> Vec<Result<Resolved<'p, Node>, FieldError>> {
+        match self.field(call, parents) {
+            Ok(answers) => answers
+                .into_iter()
+                .map(|answer| answer.map_err(Fault::into_inner))
+                .collect(),
+            Err(fault) => {
+                let error = fault.into_inner();
+                parents.iter().map(|_| Err(error.clone())).collect()
+            }
+        }
+    }
+}
+
+fn connection_field(field: &str, connection: &Arc<Connection>) -> Resolved<'static, Node> {
+    match field {
+        "edges" => Resolved::nodes(
+            (0..connection.items.len()).map(|index| Node::Edge(Arc::clone(connection), index)),
+        ),
+        _ => Resolved::Node(Node::PageInfo(Arc::clone(connection))),
+    }
+}
+
+fn edge_field<'p>(field: &str, connection: &'p Connection, index: usize) -> Resolved<'p, Node> {
+    let Some((node, cursor)) = connection.items.get(index) else {
+        return Resolved::Null;
+    };
+    match field {
+        "node" => Resolved::Node(node.clone()),
+        "cursor" => Resolved::Text(cursor),
+        "types" => Resolved::leaf(Value::from(vec!["manual"])),
+        _ => Resolved::Null,
+    }
+}
+
+fn page_info_field<'p>(field: &str, connection: &'p Connection) -> Resolved<'p, Node> {
+    let cursor =
+        |item: Option<&'p (Node, String)>| Resolved::Text(item.map_or("", |(_, cursor)| cursor));
+    match field {
+        "startCursor" => cursor(connection.items.first()),
+        "endCursor" => cursor(connection.items.last()),
+        "hasNextPage" => Resolved::leaf(connection.has_next),
+        "hasPreviousPage" => Resolved::leaf(connection.has_previous),
+        "globalCount" => Resolved::leaf(connection.total),
+        _ => Resolved::Null,
+    }
+}
+
+/// A member of plain data: objects become nodes, anything else is a leaf.
+fn data_field<'p>(field: &str, value: &'p Value) -> Resolved<'p, Node> {
+    data(value.get(field))
+}
+
+fn data(value: Option<&Value>) -> Resolved<'_, Node> {
+    match value {
+        None | Some(Value::Null) => Resolved::Null,
+        Some(object @ Value::Object(_)) => Resolved::Node(Node::Data("", object.clone())),
+        Some(Value::Array(items)) if items.first().is_some_and(Value::is_object) => {
+            Resolved::nodes(items.iter().map(|item| Node::Data("", item.clone())))
+        }
+        Some(leaf) => Resolved::Ref(leaf),
+    }
+}

@@ -1,0 +1,58 @@
+//! What stands behind the objects of an answer.
+
+use std::sync::Arc;
+
+use ferrocti_model::registry::ReferenceType;
+use ferrocti_store::{Connector, Stored, User, Work};
+use serde_json::Value;
+
+/// An object of an answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    /// A knowledge object, relationship or sighting.
+    Object(Arc<Stored>),
+    /// A reference between two objects.
+    Reference(Arc<Link>),
+    /// A page.
+    Connection(Arc<Connection>),
+    /// One place of a page.
+    Edge(Arc<Connection>, usize),
+    /// About a page.
+    PageInfo(Arc<Connection>),
+    /// A registered connector.
+    Connector(Arc<Connector>),
+    /// A work.
+    Work(Arc<Work>),
+    /// The id of a work that is being edited.
+    WorkEdit(Arc<str>),
+    /// A user; as `Creator` only name and id are shown.
+    User(Arc<User>),
+    /// The user that speaks.
+    Me(Arc<User>),
+    /// Plain data: the GraphQL type for interfaces and unions, and the fields as members.
+    Data(&'static str, Value),
+}
+
+/// A reference between two objects.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The object that refers.
+    pub(crate) source: Arc<Stored>,
+    /// How.
+    pub(crate) reference: &'static ReferenceType,
+    /// The object referred to.
+    pub(crate) target: Arc<Stored>,
+}
+
+/// A page of a list.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    /// What is on it, with the cursor of each place. Nothing stands for an object that the reader may not see.
+    pub(crate) items: Vec<(Node, String)>,
+    /// Whether there is a page behind it.
+    pub(crate) has_next: bool,
+    /// Whether there is a page before it.
+    pub(crate) has_previous: bool,
+    /// Number of objects on all pages; 0 when nobody asked.
+    pub(crate) total: u64,
+}

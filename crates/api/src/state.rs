@@ -1,0 +1,161 @@
+//! What every request needs: the platform's services, the engine with the served schema, the settings.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrocti_broker::Queues;
+use ferrocti_connectors::{Accounts, Connectors};
+use ferrocti_graphql::{Engine, Limits, Schema, SchemaError};
+use ferrocti_ingest::Ingest;
+use ferrocti_model::clock::{Clock, Millis};
+use ferrocti_store::Store;
+use tokio::sync::Semaphore;
+
+use crate::http::Budget;
+use crate::{scalars, sdl};
+
+/// The services behind the interface.
+#[derive(Clone)]
+pub struct Services {
+    /// Knowledge, works, connectors, users.
+    pub store: Store,
+    /// Queues and dead letters.
+    pub queues: Queues,
+    /// Adding knowledge.
+    pub ingest: Ingest,
+    /// The life of connectors.
+    pub connectors: Connectors,
+    /// Users and tokens.
+    pub accounts: Accounts,
+    /// The current time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where connectors reach the broker; told to them when they register.
+#[derive(Debug, Clone)]
+pub struct BrokerAddress {
+    /// Host name or address as connectors see it.
+    pub host: String,
+    /// Port as connectors see it.
+    pub port: u16,
+    /// Virtual host.
+    pub vhost: String,
+    /// Whether connectors must use TLS.
+    pub use_ssl: bool,
+}
+
+/// Settings of the interface.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Path in front of every address, for example behind a proxy; empty: none.
+    pub base_path: String,
+    /// Largest request body, in bytes.
+    pub max_body: usize,
+    /// Memory that the bodies of all running requests may take together, in bytes.
+    pub body_budget: usize,
+    /// Most requests in one batch.
+    pub max_batch: usize,
+    /// Requests that are executed at the same time; others wait.
+    pub concurrency: usize,
+    /// How long a request may take before it is given up.
+    pub timeout: Duration,
+    /// Key that `/health` asks for; `None`: it answers everybody.
+    pub health_key: Option<String>,
+    /// Whether `/metrics` answers.
+    pub metrics: bool,
+    /// Where connectors reach the broker.
+    pub broker: BrokerAddress,
+    /// Version of the platform, as `about` tells it.
+    pub version: String,
+}
+
+impl Options {
+    /// The defaults, with the broker at the given address.
+    #[must_use]
+    pub fn new(broker: SocketAddr) -> Self {
+        Self {
+            base_path: String::new(),
+            max_body: 150 << 20,
+            body_budget: 512 << 20,
+            max_batch: 50,
+            concurrency: 16,
+            timeout: Duration::from_secs(120),
+            health_key: None,
+            metrics: false,
+            broker: BrokerAddress {
+                host: broker.ip().to_string(),
+                port: broker.port(),
+                vhost: "/".to_owned(),
+                use_ssl: false,
+            },
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// Everything that requests share. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+struct Inner {
+    services: Services,
+    options: Options,
+    engine: Engine,
+    budget: Budget,
+    slots: Arc<Semaphore>,
+    started_at: Millis,
+}
+
+impl AppState {
+    /// Puts the interface together.
+    ///
+    /// # Errors
+    /// The schema is not valid, which a test excludes.
+    pub fn new(services: Services, options: Options) -> Result<Self, SchemaError> {
+        let engine = scalars::register(Engine::new(
+            Schema::parse(&sdl::build())?,
+            Limits::default(),
+        ));
+        Ok(Self(Arc::new(Inner {
+            budget: Budget::new(options.body_budget),
+            slots: Arc::new(Semaphore::new(options.concurrency.max(1))),
+            started_at: services.clock.now(),
+            engine,
+            services,
+            options,
+        })))
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.0.services
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    pub(crate) fn slots(&self) -> &Arc<Semaphore> {
+        &self.0.slots
+    }
+
+    pub(crate) fn started_at(&self) -> Millis {
+        self.0.started_at
+    }
+}
+
+impl std::fmt::Debug for AppState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppState")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
+    }
+}
