@@ -7,6 +7,7 @@ import threading
 
 from harness import api, stix
 from harness.amqp import Publisher, message
+from harness.platform import ROOT
 
 
 def test_an_import_connector_registers_delivers_and_keeps_its_state(platform, run_connector, bundle_files, prefix):
@@ -19,6 +20,16 @@ def test_an_import_connector_registers_delivers_and_keeps_its_state(platform, ru
     for entry in bundle["objects"]:
         assert api.exists(platform, entry["id"]), f"{entry['id']} is not found by the id under which it was sent"
     assert api.connector(platform, connector.id)["connector_state"] == run["state"]
+
+
+def test_the_shipped_example_arrives_whole_through_every_client_version(platform, run_connector, bundle_files):
+    bundle = json.loads((ROOT / "crates" / "ferrocti" / "assets" / "quickstart-bundle.json").read_text())
+    connector = run_connector("import_with_state", env={"TEST_BUNDLES": bundle_files(bundle)})
+    run = connector.wait_event("run")
+    work = api.completed(platform, run["work_id"])
+    assert work["errors"] == []
+    assert work["tracking"]["import_processed_number"] == run["sent"] == len(bundle["objects"])
+    assert [entry["id"] for entry in bundle["objects"] if not api.exists(platform, entry["id"])] == []
 
 
 def test_a_connector_that_starts_again_gets_its_state_back(platform, run_connector, bundle_files, prefix):
