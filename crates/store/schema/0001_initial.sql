@@ -53,6 +53,7 @@ CREATE TABLE object_count (
 CREATE VIRTUAL TABLE search USING fts5(
   name, body, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2'
 );
+INSERT INTO search(search, rank) VALUES ('rank', 'bm25(5.0, 1.0)');
 
 CREATE TABLE origin (
   id    INTEGER PRIMARY KEY,

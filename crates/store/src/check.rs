@@ -43,7 +43,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     (
         "every object is found by its internal and its standard id",
         "SELECT count(*) FROM object o
-         WHERE NOT EXISTS (SELECT 1 FROM ident WHERE key = x'00' || o.internal AND iid = o.iid AND extra = 0)
+         WHERE NOT EXISTS (SELECT 1 FROM ident WHERE key = CAST(x'00' || o.internal AS BLOB) AND iid = o.iid AND extra = 0)
             OR NOT EXISTS (SELECT 1 FROM ident WHERE key = o.standard AND iid = o.iid AND extra = 0)",
     ),
     (

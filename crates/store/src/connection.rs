@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use ferrocti_model::Registry;
 use rusqlite::{Connection, OpenFlags, functions::FunctionFlags, types::ValueRef};
 
 use crate::{Durability, error::Result, fold::fold};
@@ -71,6 +72,11 @@ fn common(conn: &Connection, cache_kib: i64) -> Result<()> {
             }
             other => other.try_into().unwrap_or(rusqlite::types::Value::Null),
         })
+    })?;
+    // type_name(code): the name of a type, folded, for ordering
+    conn.create_scalar_function("type_name", 1, flags, |context| {
+        let kind = Registry::get().by_code(context.get(0)?);
+        Ok(kind.map(|kind| kind.name.to_lowercase()))
     })?;
     Ok(())
 }

@@ -83,11 +83,14 @@ impl StoreError {
     #[must_use]
     pub fn is_environment(&self) -> bool {
         use rusqlite::ErrorCode::{
-            CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OutOfMemory, PermissionDenied,
-            ReadOnly, SystemIoFailure,
+            CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull,
+            FileLockingProtocolFailed, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
         };
         match self {
-            Self::DirectoryInUse { .. } | Self::Directory { .. } | Self::Commit(_) | Self::Closed => true,
+            Self::DirectoryInUse { .. }
+            | Self::Directory { .. }
+            | Self::Commit(_)
+            | Self::Closed => true,
             Self::Database(error) => matches!(
                 error.sqlite_error_code(),
                 Some(

@@ -1,5 +1,7 @@
 //! Objects: resolving identifiers, loading, inserting, changing and deleting rows.
 
+use std::borrow::Cow;
+
 use ferrocti_model::{
     clock::Millis,
     id::{Key, StixId},
@@ -61,7 +63,7 @@ pub struct NewObject<'a> {
     pub ends: Option<(Iid, Iid)>,
     /// References: reference code and target. The markings among them decide who sees the object.
     pub edges: &'a [(u16, Iid)],
-    /// Main representative: the sort name, and the heavier part of the full text.
+    /// Main representative: the heavier part of the full text, and the sort name of objects that have neither a `name` nor a `value`.
     pub name: &'a str,
     /// Other text to be found by.
     pub text: &'a str,
@@ -229,7 +231,7 @@ impl Tx<'_> {
             .collect();
         let marking_set = self.set_for(markings, object.ends)?;
         let now = self.now();
-        let name = name_key(object.name);
+        let name = sort_name(object.attributes, object.name);
         let mut document = std::mem::take(&mut self.caches.scratch);
         document.clear();
         serde_json::to_writer(&mut document, object.attributes)
@@ -288,9 +290,15 @@ impl Tx<'_> {
             self.sql("UPDATE object SET confidence = ?2 WHERE iid = ?1")?
                 .execute(params![iid, confidence])?;
         }
+        let representative = change.text.map_or("", |(name, _)| name);
+        let name = change
+            .attributes
+            .and_then(|attributes| sort_name(attributes, representative));
+        if let Some(name) = name {
+            self.sql("UPDATE object SET name_key = ?2 WHERE iid = ?1 AND name_key IS NOT ?2")?
+                .execute(params![iid, name])?;
+        }
         if let Some((name, text)) = change.text {
-            self.sql("UPDATE object SET name_key = ?2 WHERE iid = ?1")?
-                .execute(params![iid, name_key(name)])?;
             self.reindex_text(iid, name, text)?;
         }
         if let Some(standard) = change.standard {
@@ -338,13 +346,11 @@ impl Tx<'_> {
     /// Deletes an object with its identifiers, its references in both directions, its text and what is parked for it.
     /// Fails while relationships end at it.
     pub fn delete(&mut self, iid: Iid) -> Result<()> {
-        let row = self
-            .sql("SELECT type, marking_set FROM object WHERE iid = ?1")?
-            .query_row([iid], |row| {
-                Ok((row.get::<_, u16>(0)?, row.get::<_, i64>(1)?))
-            })
+        let code: Option<u16> = self
+            .sql("SELECT type FROM object WHERE iid = ?1")?
+            .query_row([iid], |row| row.get(0))
             .optional()?;
-        let Some((code, marking_set)) = row else {
+        let Some(code) = code else {
             return Err(StoreError::NoObject(iid));
         };
         let is_end: bool = self
@@ -353,12 +359,16 @@ impl Tx<'_> {
         if is_end {
             return Err(StoreError::StillReferenced(iid));
         }
+        // an object may be marked by itself
+        self.forget_marking(iid)?;
+        let marking_set: i64 = self
+            .sql("SELECT marking_set FROM object WHERE iid = ?1")?
+            .query_row([iid], |row| row.get(0))?;
         for key in self.keys_of(iid)? {
             self.sql("DELETE FROM ident WHERE key = ?1 AND iid = ?2")?
                 .execute(params![key.as_bytes(), iid])?;
             self.caches.keys.remove(&key);
         }
-        self.forget_marking(iid)?;
         self.delete_edges(iid)?;
         self.unpark_object(iid)?;
         self.sql("DELETE FROM search WHERE rowid = ?1")?
@@ -421,6 +431,19 @@ impl Tx<'_> {
         }
         Ok(())
     }
+}
+
+/// The name that objects are sorted and found by: the attribute `name`, else `value`, else the main representative.
+fn sort_name<'a>(
+    attributes: &'a Map<String, Value>,
+    representative: &'a str,
+) -> Option<Cow<'a, str>> {
+    own_name(attributes).or_else(|| name_key(representative))
+}
+
+fn own_name(attributes: &Map<String, Value>) -> Option<Cow<'_, str>> {
+    let own = |attribute: &str| attributes.get(attribute).and_then(Value::as_str);
+    name_key(own("name").or_else(|| own("value"))?)
 }
 
 fn taken(key: &Key, owner: Iid) -> StoreError {

@@ -2,20 +2,10 @@
 
 use std::fmt::Write as _;
 
+use ferrocti_model::filter::Side;
 use rusqlite::params_from_iter;
 
 use crate::{Iid, Snapshot, Tx, Visibility, error::Result, find::sql_list};
-
-/// Which end of the relationships an object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// It is the source.
-    Source,
-    /// It is the target.
-    Target,
-    /// Either.
-    Both,
-}
 
 /// Which relationships of an object to list.
 #[derive(Debug, Clone, Copy)]

@@ -191,10 +191,6 @@ impl Store {
         statement.query_row([], |_| Ok(()))?;
         Ok(())
     }
-
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.0.shared
-    }
 }
 
 impl std::fmt::Debug for Store {

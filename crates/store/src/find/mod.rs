@@ -2,10 +2,11 @@
 
 mod condition;
 mod cursor;
+mod lower;
 mod plan;
 
-pub use condition::{Condition, Field, Form, Test, Value};
 pub use cursor::Cursor;
+use ferrocti_model::filter::{AttributeKey, Expression};
 
 use crate::{Iid, Visibility};
 
@@ -16,8 +17,8 @@ pub struct ObjectQuery {
     pub types: Vec<u16>,
     /// What may be seen.
     pub visible: Visibility,
-    /// Further condition.
-    pub condition: Condition,
+    /// Further condition, as a filter group means it.
+    pub condition: Expression,
     /// Full text as a user types it.
     pub search: Option<String>,
     /// Order: key and whether descending; empty: by relevance when there is a search, else by creation. Missing values come last, ties by row number.
@@ -37,7 +38,7 @@ impl ObjectQuery {
         Self {
             types,
             visible,
-            condition: Condition::Always,
+            condition: Expression::Always,
             search: None,
             order: Vec::new(),
             first,
@@ -54,7 +55,7 @@ pub enum OrderKey {
     Created,
     /// Last change in the platform.
     Updated,
-    /// Main representative, folded.
+    /// Sort name, see [`crate::NewObject::name`].
     Name,
     /// Confidence.
     Confidence,
@@ -63,7 +64,7 @@ pub enum OrderKey {
     /// Relevance for the search, most relevant first; without a search the same as `Created`.
     Relevance,
     /// An attribute; of a list the first value.
-    Attribute(Field),
+    Attribute(AttributeKey),
 }
 
 /// One page of a list.
