@@ -36,21 +36,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             count / (split + decoded + ordered).as_secs_f64(),
         );
         let mut refusals: BTreeMap<String, usize> = BTreeMap::new();
+        let mut count_one = |message: String| *refusals.entry(message).or_default() += 1;
         for (object, result) in &results {
             match result {
                 Err(refusal) => {
-                    *refusals
-                        .entry(format!(
-                            "refused {}: {refusal}",
-                            object.stix_type.as_deref().unwrap_or("?")
-                        ))
-                        .or_default() += 1
+                    let stix_type = object.stix_type.as_deref().unwrap_or("?");
+                    count_one(format!("refused {stix_type}: {refusal}"));
                 }
-                Ok(decoded) => {
-                    for dropped in &decoded.dropped {
-                        *refusals.entry(format!("dropped: {dropped}")).or_default() += 1;
-                    }
-                }
+                Ok(decoded) => decoded
+                    .dropped
+                    .iter()
+                    .for_each(|dropped| count_one(format!("dropped: {dropped}"))),
             }
         }
         let mut general: BTreeMap<String, usize> = BTreeMap::new();

@@ -265,7 +265,10 @@ mod tests {
     }
 
     fn decoded(name: &str, input: Value) -> Result<Element, InputError> {
-        decode(kind(name), input.as_object().unwrap())
+        let Value::Object(input) = input else {
+            panic!("an object is needed")
+        };
+        decode(kind(name), &input)
     }
 
     #[test]

@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::Registry;
 
-    fn shown(kind: &str, attributes: Value) -> String {
+    fn shown(kind: &str, attributes: &Value) -> String {
         representative(
             Registry::get().by_name(kind).unwrap(),
             attributes.as_object().unwrap(),
@@ -281,14 +281,10 @@ mod tests {
             ("uses", json!({}), "uses"),
         ];
         for (kind, attributes, expected) in cases {
-            assert_eq!(
-                shown(kind, attributes.clone()),
-                expected,
-                "{kind} {attributes}"
-            );
+            assert_eq!(shown(kind, &attributes), expected, "{kind} {attributes}");
         }
         assert_eq!(
-            shown("Malware", json!({"name": "é".repeat(1000)}))
+            shown("Malware", &json!({"name": "é".repeat(1000)}))
                 .chars()
                 .count(),
             251

@@ -193,7 +193,7 @@ fn end(
 ) -> Result<Ident, RefusalReason> {
     let mut found = None;
     for property in properties {
-        match object.remove(*property) {
+        match object.shift_remove(*property) {
             None | Some(Value::Null) => {}
             Some(value) if found.is_none() => {
                 let Value::String(text) = value else {
@@ -211,7 +211,7 @@ fn end(
 }
 
 fn ends(object: &mut Map<String, Value>, property: &str) -> Result<Vec<Ident>, RefusalReason> {
-    let items = match object.remove(property) {
+    let items = match object.shift_remove(property) {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Array(items)) => items,
         Some(single) => vec![single],

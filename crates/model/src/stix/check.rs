@@ -26,9 +26,8 @@ pub fn finish(
     }
     match kind.name.as_str() {
         "Indicator" => indicator(attributes)?,
-        "Label" => change_text(attributes, "value", |text| text.trim().to_lowercase()),
-        "Domain-Name" | "Email-Addr" => {
-            change_text(attributes, "value", |text| text.trim().to_lowercase())
+        "Label" | "Domain-Name" | "Email-Addr" => {
+            change_text(attributes, "value", |text| text.trim().to_lowercase());
         }
         "Malware-Analysis" if !attributes.contains_key("result_name") => {
             if let Some(product) = attributes.get("product").cloned() {

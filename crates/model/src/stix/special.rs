@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{RefusalReason, missing, plan, shorten, text};
+use super::{RefusalReason, plan, shorten, text};
 use crate::{
     EntityType, Registry,
     registry::{Category, EntityType as Type},
@@ -56,7 +56,7 @@ pub fn dispatch(
         "location" => registry.by_name(&location(object)),
         "threat-actor" => registry.by_name(threat_actor(object)),
         "relationship" => {
-            let Some(Value::String(name)) = object.remove("relationship_type") else {
+            let Some(Value::String(name)) = object.shift_remove("relationship_type") else {
                 return Err(RefusalReason::MissingProperty {
                     property: "relationship_type".to_owned(),
                     kind: "relationship".to_owned(),
@@ -101,18 +101,13 @@ fn rewrite(
             return Err(RefusalReason::EmbeddedObjects);
         }
         "Data-Source" if stix_type.starts_with("x-mitre-") => {
-            rename(object, "x_mitre_collection_layers", "collection_layers")
+            rename(object, "x_mitre_collection_layers", "collection_layers");
         }
         "Security-Coverage" | "Security-Coverage-Result" => {
             rename(object, "last_result", "coverage_last_result");
             rename(object, "valid_from", "coverage_valid_from");
             rename(object, "valid_to", "coverage_valid_to");
             coverage(object);
-        }
-        "City" | "Country" | "Region" | "Position" | "Administrative-Area" => {
-            if text(object, "name").is_none() {
-                return Err(missing("name", kind));
-            }
         }
         _ => {}
     }

@@ -1,7 +1,9 @@
 //! Integration tests of the model.
 
-mod filter;
 mod codec;
+mod decode;
+mod filter;
 mod ids;
 mod merge;
+mod refuse;
 mod registry;
