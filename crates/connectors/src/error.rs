@@ -43,7 +43,9 @@ impl ConnectorError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotFound(_) | Self::NoSuchVersion { .. } | Self::Token(_) | Self::Password(_) => "FUNCTIONAL_ERROR",
+            Self::NotFound(_) | Self::NoSuchVersion { .. } | Self::Token(_) | Self::Password(_) => {
+                "FUNCTIONAL_ERROR"
+            }
             Self::Denied(_) => "FORBIDDEN_ACCESS",
             Self::Invalid(_) => "VALIDATION_ERROR",
             Self::Queue(_) | Self::Store(_) => "DATABASE_ERROR",

@@ -41,7 +41,8 @@ impl PlatformKey {
     /// The broker password of a connector; it changes with the epoch of the connector's lease.
     #[must_use]
     pub fn broker_password(&self, connector_id: &str, epoch: i64) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(self.derive("broker", &[connector_id.as_bytes(), &epoch.to_be_bytes()]))
+        BASE64_URL_SAFE_NO_PAD
+            .encode(self.derive("broker", &[connector_id.as_bytes(), &epoch.to_be_bytes()]))
     }
 
     /// Whether a password is the connector's; compared without telling by time where it differs.
@@ -49,7 +50,11 @@ impl PlatformKey {
     pub fn is_broker_password(&self, connector_id: &str, epoch: i64, password: &str) -> bool {
         let expected = self.broker_password(connector_id, epoch);
         expected.len() == password.len()
-            && expected.bytes().zip(password.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+            && expected
+                .bytes()
+                .zip(password.bytes())
+                .fold(0, |difference, (a, b)| difference | (a ^ b))
+                == 0
     }
 
     fn signing_key(&self) -> SigningKey {
@@ -57,7 +62,10 @@ impl PlatformKey {
     }
 
     fn key_id(key: &SigningKey) -> String {
-        key.verifying_key().as_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        key.verifying_key().as_bytes()[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The public half of the signing key as a JWK Set (RFC 7517, RFC 8037), as a JSON text: that is what clients expect.
@@ -74,7 +82,9 @@ impl PlatformKey {
         let key = self.signing_key();
         let part = |value: serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
         let header = part(json!({ "kid": Self::key_id(&key), "alg": "EdDSA", "typ": "JWT" }));
-        let claims = part(json!({ "iss": "opencti", "sub": "connector", "iat": now / 1000, "exp": (now + JWT_LIFETIME) / 1000 }));
+        let claims = part(
+            json!({ "iss": "opencti", "sub": "connector", "iat": now / 1000, "exp": (now + JWT_LIFETIME) / 1000 }),
+        );
         let signed = format!("{header}.{claims}");
         let signature = BASE64_URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
         format!("{signed}.{signature}")
@@ -104,12 +114,22 @@ mod tests {
     fn a_jwt_verifies_with_the_published_key() {
         let jwks: serde_json::Value = serde_json::from_str(&key().jwks()).unwrap();
         let jwk = &jwks["keys"][0];
-        let x: [u8; 32] = BASE64_URL_SAFE_NO_PAD.decode(jwk["x"].as_str().unwrap()).unwrap().try_into().unwrap();
+        let x: [u8; 32] = BASE64_URL_SAFE_NO_PAD
+            .decode(jwk["x"].as_str().unwrap())
+            .unwrap()
+            .try_into()
+            .unwrap();
         let jwt = key().connector_jwt(1_700_000_000_000);
         let (signed, signature) = jwt.rsplit_once('.').unwrap();
-        let signature = Signature::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
-        VerifyingKey::from_bytes(&x).unwrap().verify(signed.as_bytes(), &signature).unwrap();
-        let header = BASE64_URL_SAFE_NO_PAD.decode(signed.split_once('.').unwrap().0).unwrap();
+        let signature =
+            Signature::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+        VerifyingKey::from_bytes(&x)
+            .unwrap()
+            .verify(signed.as_bytes(), &signature)
+            .unwrap();
+        let header = BASE64_URL_SAFE_NO_PAD
+            .decode(signed.split_once('.').unwrap().0)
+            .unwrap();
         let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
         assert_eq!(header["kid"], jwk["kid"]);
         assert_eq!(jwk["kid"].as_str().unwrap().len(), 16);

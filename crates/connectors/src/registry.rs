@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ferrocti_access::{Action, Actor, may};
-use ferrocti_broker::{Depth, Queues, queue::DeleteConditions};
+use ferrocti_broker::{Depth, Queues};
 use ferrocti_model::clock::{Clock, Millis};
 use ferrocti_store::{Connector, NewAudit, Snapshot, StateVersion, Store, Tx};
 use serde_json::{Value, json};
@@ -24,8 +24,14 @@ const MAX_ID: usize = 200;
 /// The epoch of a connector that no composer manages.
 const OPEN_EPOCH: i64 = 0;
 
-const TYPES: &[&str] =
-    &["EXTERNAL_IMPORT", "INTERNAL_IMPORT_FILE", "INTERNAL_ENRICHMENT", "INTERNAL_ANALYSIS", "INTERNAL_EXPORT_FILE", "STREAM"];
+const TYPES: &[&str] = &[
+    "EXTERNAL_IMPORT",
+    "INTERNAL_IMPORT_FILE",
+    "INTERNAL_ENRICHMENT",
+    "INTERNAL_ANALYSIS",
+    "INTERNAL_EXPORT_FILE",
+    "STREAM",
+];
 
 /// What a connector says of itself when it starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,14 +67,25 @@ pub struct Registration {
 impl Registration {
     fn check(&self) -> Result<(), ConnectorError> {
         let invalid = |text: String| Err(ConnectorError::Invalid(text));
-        if self.id.trim().is_empty() || self.id.len() > MAX_ID || self.id.chars().any(char::is_control) {
-            return invalid(format!("a connector id has 1 to {MAX_ID} bytes and no control characters; a UUID is best (CONNECTOR_ID)"));
+        if self.id.trim().is_empty()
+            || self.id.len() > MAX_ID
+            || self.id.chars().any(char::is_control)
+        {
+            return invalid(format!(
+                "a connector id has 1 to {MAX_ID} bytes and no control characters; a UUID is best (CONNECTOR_ID)"
+            ));
         }
         if self.name.trim().chars().count() < 2 {
-            return invalid("a connector name has at least 2 characters (CONNECTOR_NAME)".to_owned());
+            return invalid(
+                "a connector name has at least 2 characters (CONNECTOR_NAME)".to_owned(),
+            );
         }
         if !TYPES.contains(&self.connector_type.as_str()) {
-            return invalid(format!("{:?} is not a connector type; it is one of {} (CONNECTOR_TYPE)", self.connector_type, TYPES.join(", ")));
+            return invalid(format!(
+                "{:?} is not a connector type; it is one of {} (CONNECTOR_TYPE)",
+                self.connector_type,
+                TYPES.join(", ")
+            ));
         }
         Ok(())
     }
@@ -93,12 +110,20 @@ impl Connectors {
     /// The connectors kept in a store, with their queues.
     #[must_use]
     pub fn new(store: Store, queues: Queues, key: PlatformKey, clock: Arc<dyn Clock>) -> Self {
-        Self { store, queues, key, clock }
+        Self {
+            store,
+            queues,
+            key,
+            clock,
+        }
     }
 
     /// Makes sure that every connector has its queues; called at start.
     pub fn declare_queues(&self) -> Result<(), ConnectorError> {
-        for connector in self.store.read(|snapshot| Ok::<_, ConnectorError>(snapshot.connectors()?))? {
+        for connector in self
+            .store
+            .read(|snapshot| Ok::<_, ConnectorError>(snapshot.connectors()?))?
+        {
             self.declare(&connector.id)?;
         }
         Ok(())
@@ -106,17 +131,24 @@ impl Connectors {
 
     fn declare(&self, id: &str) -> Result<(), ConnectorError> {
         if self.queues.depth(&push(id)).is_none() || self.queues.depth(&listen(id)).is_none() {
-            self.queues.declare_connector(id, bytes::Bytes::new()).wait()?;
+            self.queues
+                .declare_connector(id, bytes::Bytes::new())
+                .wait()?;
         }
         Ok(())
     }
 
     /// A connector starts. State, works and queues of the same id stay; the connector now belongs to the actor.
     /// Reading its state here is how a connector takes notice of a reset.
-    pub fn register(&self, actor: &Actor, registration: Registration) -> Result<Connector, ConnectorError> {
+    pub fn register(
+        &self,
+        actor: &Actor,
+        registration: Registration,
+    ) -> Result<Connector, ConnectorError> {
         registration.check()?;
         // the queues come first: who is told that it is registered may publish
-        self.store.read(|snapshot| owned(snapshot, actor, &registration.id).map(|_| ()))?;
+        self.store
+            .read(|snapshot| owned(snapshot, actor, &registration.id).map(|_| ()))?;
         self.declare(&registration.id)?;
         self.store.write(|tx| {
             let known = owned(tx, actor, &registration.id)?;
@@ -126,7 +158,12 @@ impl Connectors {
             let connector = Connector {
                 name: r.name.clone(),
                 kind: r.connector_type.clone(),
-                scope: r.scope.iter().map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect(),
+                scope: r
+                    .scope
+                    .iter()
+                    .map(|entry| entry.trim().to_owned())
+                    .filter(|entry| !entry.is_empty())
+                    .collect(),
                 auto: r.auto,
                 auto_update: r.auto_update,
                 only_contextual: r.only_contextual,
@@ -148,7 +185,13 @@ impl Connectors {
             match known {
                 None => audit(tx, actor, "connector.create", &connector, None)?,
                 Some(before) if before.user != connector.user => {
-                    audit(tx, actor, "connector.take_over", &connector, Some(json!({ "former_user": before.user })))?;
+                    audit(
+                        tx,
+                        actor,
+                        "connector.take_over",
+                        &connector,
+                        Some(json!({ "former_user": before.user })),
+                    )?;
                 }
                 Some(_) => {}
             }
@@ -157,9 +200,17 @@ impl Connectors {
     }
 
     /// A sign of life, with the state and what the connector says of its schedule. The answer's state is exactly what is stored now.
-    pub fn ping(&self, actor: &Actor, id: &str, sent: Option<&str>, info: Option<Value>) -> Result<Connector, ConnectorError> {
+    pub fn ping(
+        &self,
+        actor: &Actor,
+        id: &str,
+        sent: Option<&str>,
+        info: Option<Value>,
+    ) -> Result<Connector, ConnectorError> {
         if sent.is_some_and(|state| state.len() > MAX_STATE) {
-            return Err(ConnectorError::Invalid(format!("the state is larger than {MAX_STATE} bytes; keep a bookmark there, not data")));
+            return Err(ConnectorError::Invalid(format!(
+                "the state is larger than {MAX_STATE} bytes; keep a bookmark there, not data"
+            )));
         }
         self.declare_known(actor, id)?;
         self.store.write(|tx| {
@@ -178,7 +229,13 @@ impl Connectors {
                     connector.updated_at = now;
                     if connector.state.as_deref() != sent {
                         connector.state = sent.map(str::to_owned);
-                        tx.add_state_version(id, sent, "ping", Some(actor.user_row), STATE_VERSIONS)?;
+                        tx.add_state_version(
+                            id,
+                            sent,
+                            "ping",
+                            Some(actor.user_row),
+                            STATE_VERSIONS,
+                        )?;
                     }
                 }
             }
@@ -188,7 +245,8 @@ impl Connectors {
     }
 
     fn declare_known(&self, actor: &Actor, id: &str) -> Result<(), ConnectorError> {
-        self.store.read(|snapshot| required(snapshot, actor, id).map(|_| ()))?;
+        self.store
+            .read(|snapshot| required(snapshot, actor, id).map(|_| ()))?;
         self.declare(id)
     }
 
@@ -204,7 +262,13 @@ impl Connectors {
             tx.put_connector(&connector)?;
             tx.add_state_version(id, Some(""), "reset", Some(actor.user_row), STATE_VERSIONS)?;
             let dropped = tx.delete_pushes_of(id)?;
-            audit(tx, actor, "connector.reset_state", &connector, Some(json!({ "pushes_dropped": dropped })))?;
+            audit(
+                tx,
+                actor,
+                "connector.reset_state",
+                &connector,
+                Some(json!({ "pushes_dropped": dropped })),
+            )?;
             Ok::<_, ConnectorError>(connector)
         })?;
         for queue in [push(id), listen(id)] {
@@ -216,18 +280,40 @@ impl Connectors {
     }
 
     /// Puts an earlier version of the state back. The connector gets it when it registers next; what it pings until then is not stored.
-    pub fn restore_state(&self, actor: &Actor, id: &str, version: i64) -> Result<Connector, ConnectorError> {
+    pub fn restore_state(
+        &self,
+        actor: &Actor,
+        id: &str,
+        version: i64,
+    ) -> Result<Connector, ConnectorError> {
         self.store.write(|tx| {
             let mut connector = managed(tx, actor, id)?;
-            let wanted = tx.state_version(id, version)?.ok_or_else(|| ConnectorError::NoSuchVersion { id: id.to_owned(), version })?;
+            let wanted =
+                tx.state_version(id, version)?
+                    .ok_or_else(|| ConnectorError::NoSuchVersion {
+                        id: id.to_owned(),
+                        version,
+                    })?;
             let now = tx.now();
             connector.state = wanted.state;
             connector.state_reset = true;
             connector.state_at = now;
             connector.updated_at = now;
             tx.put_connector(&connector)?;
-            tx.add_state_version(id, connector.state.as_deref(), "restore", Some(actor.user_row), STATE_VERSIONS)?;
-            audit(tx, actor, "connector.restore_state", &connector, Some(json!({ "version": version })))?;
+            tx.add_state_version(
+                id,
+                connector.state.as_deref(),
+                "restore",
+                Some(actor.user_row),
+                STATE_VERSIONS,
+            )?;
+            audit(
+                tx,
+                actor,
+                "connector.restore_state",
+                &connector,
+                Some(json!({ "version": version })),
+            )?;
             Ok(connector)
         })
     }
@@ -263,7 +349,12 @@ impl Connectors {
     }
 
     /// The kept versions of a connector's state, newest first.
-    pub fn state_history(&self, snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Vec<StateVersion>, ConnectorError> {
+    pub fn state_history(
+        &self,
+        snapshot: &Snapshot<'_>,
+        actor: &Actor,
+        id: &str,
+    ) -> Result<Vec<StateVersion>, ConnectorError> {
         managed(snapshot, actor, id)?;
         Ok(snapshot.state_versions(id)?)
     }
@@ -271,10 +362,13 @@ impl Connectors {
     /// Messages and bytes that wait in a connector's queues.
     #[must_use]
     pub fn depth(&self, id: &str) -> Depth {
-        [push(id), listen(id)].iter().filter_map(|queue| self.queues.depth(queue)).fold(Depth::default(), |sum, depth| Depth {
-            messages: sum.messages + depth.messages,
-            bytes: sum.bytes + depth.bytes,
-        })
+        [push(id), listen(id)]
+            .iter()
+            .filter_map(|queue| self.queues.depth(queue))
+            .fold(Depth::default(), |sum, depth| Depth {
+                messages: sum.messages + depth.messages,
+                bytes: sum.bytes + depth.bytes,
+            })
     }
 
     /// The broker password of a connector; its user name there is its id.
@@ -287,7 +381,9 @@ impl Connectors {
     #[must_use]
     pub fn is_broker_login(&self, user: &str, password: &str) -> bool {
         let right = self.key.is_broker_password(user, OPEN_EPOCH, password);
-        let known = self.store.read(|snapshot| Ok::<_, ConnectorError>(snapshot.connector(user)?.is_some()));
+        let known = self
+            .store
+            .read(|snapshot| Ok::<_, ConnectorError>(snapshot.connector(user)?.is_some()));
         right && known.unwrap_or(false)
     }
 
@@ -307,7 +403,10 @@ impl Connectors {
 /// Whether a connector was heard of lately.
 #[must_use]
 pub fn is_active(connector: &Connector, now: Millis) -> bool {
-    connector.built_in || connector.last_ping.is_some_and(|ping| now - ping < ACTIVE_FOR)
+    connector.built_in
+        || connector
+            .last_ping
+            .is_some_and(|ping| now - ping < ACTIVE_FOR)
 }
 
 fn push(id: &str) -> String {
@@ -319,7 +418,11 @@ fn listen(id: &str) -> String {
 }
 
 /// The connector, if there is one; refused when it belongs to somebody else.
-fn owned(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Option<Connector>, ConnectorError> {
+fn owned(
+    snapshot: &Snapshot<'_>,
+    actor: &Actor,
+    id: &str,
+) -> Result<Option<Connector>, ConnectorError> {
     let known = snapshot.connector(id)?;
     if let Some(owner) = known.as_ref().and_then(|connector| connector.user) {
         may(actor, Action::SpeakForConnector { owner })?;
@@ -334,14 +437,33 @@ fn required(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connecto
 
 /// The connector, for whoever may manage it.
 fn managed(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connector, ConnectorError> {
-    let connector = snapshot.connector(id)?.ok_or_else(|| ConnectorError::NotFound(id.to_owned()))?;
-    may(actor, Action::ManageConnector { owner: connector.user.unwrap_or_default() })?;
+    let connector = snapshot
+        .connector(id)?
+        .ok_or_else(|| ConnectorError::NotFound(id.to_owned()))?;
+    may(
+        actor,
+        Action::ManageConnector {
+            owner: connector.user.unwrap_or_default(),
+        },
+    )?;
     Ok(connector)
 }
 
-fn audit(tx: &mut Tx<'_>, actor: &Actor, event: &str, connector: &Connector, data: Option<Value>) -> Result<(), ConnectorError> {
+fn audit(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    event: &str,
+    connector: &Connector,
+    data: Option<Value>,
+) -> Result<(), ConnectorError> {
     let message = format!("{event}: {} ({})", connector.name, connector.id);
-    tx.audit(&NewAudit { actor: Some(actor.user_row), event, status: "success", message: &message, data: data.as_ref() })?;
+    tx.audit(&NewAudit {
+        actor: Some(actor.user_row),
+        event,
+        status: "success",
+        message: &message,
+        data: data.as_ref(),
+    })?;
     Ok(())
 }
 

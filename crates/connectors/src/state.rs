@@ -59,7 +59,11 @@ mod tests {
             (Some(""), true, Some("null"), Ping::ResetTaken),
             (Some(""), true, None, Ping::ResetTaken),
         ] {
-            assert_eq!(on_ping(stored, held, sent), expected, "{stored:?} {held} {sent:?}");
+            assert_eq!(
+                on_ping(stored, held, sent),
+                expected,
+                "{stored:?} {held} {sent:?}"
+            );
         }
     }
 }

@@ -237,7 +237,12 @@ mod tests {
     #[test]
     fn flags_reach_their_settings() {
         let cli = Cli::parse_from(["ferrocti", "serve", "--port", "0", "--data-dir", "d"]);
-        let Command::Serve(args) = cli.command else { panic!("serve") };
-        assert_eq!(args.flags(), BTreeMap::from([("port", "0".to_owned()), ("data_dir", "d".to_owned())]));
+        let Command::Serve(args) = cli.command else {
+            panic!("serve")
+        };
+        assert_eq!(
+            args.flags(),
+            BTreeMap::from([("port", "0".to_owned()), ("data_dir", "d".to_owned())])
+        );
     }
 }

@@ -10,10 +10,14 @@ use crate::cli::RemoteArgs;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No token was given.
-    #[error("no token: give --token or set FERROCTI_TOKEN (`ferrocti quickstart` and the first start of `ferrocti serve` show the administrator's token once)")]
+    #[error(
+        "no token: give --token or set FERROCTI_TOKEN (`ferrocti quickstart` and the first start of `ferrocti serve` show the administrator's token once)"
+    )]
     NoToken,
     /// Nobody answered.
-    #[error("cannot reach the platform at {url}: {reason}; is it running, and is --url (or FERROCTI_URL) right?")]
+    #[error(
+        "cannot reach the platform at {url}: {reason}; is it running, and is --url (or FERROCTI_URL) right?"
+    )]
     Unreachable {
         /// Where.
         url: String,
@@ -21,7 +25,9 @@ pub enum ClientError {
         reason: String,
     },
     /// Something answered, but not a platform.
-    #[error("{url} does not answer like a platform (HTTP {status}); is --url right, with the base path if there is one?")]
+    #[error(
+        "{url} does not answer like a platform (HTTP {status}); is --url right, with the base path if there is one?"
+    )]
     NotAPlatform {
         /// Where.
         url: String,
@@ -47,33 +53,53 @@ pub struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
 impl Client {
     /// A client for the address and token given as flags or in the environment.
     pub fn new(remote: &RemoteArgs) -> Result<Self, ClientError> {
-        let from_env = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        let from_env = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|value: &String| !value.is_empty())
+        };
         let url = remote
             .url
             .clone()
             .or_else(|| from_env("FERROCTI_URL"))
             .unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
-        let token = remote.token.clone().or_else(|| from_env("FERROCTI_TOKEN")).ok_or(ClientError::NoToken)?;
+        let token = remote
+            .token
+            .clone()
+            .or_else(|| from_env("FERROCTI_TOKEN"))
+            .ok_or(ClientError::NoToken)?;
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_global(Some(Duration::from_secs(600)))
             .http_status_as_error(false)
             .user_agent(concat!("ferrocti/", env!("CARGO_PKG_VERSION")));
-        Ok(Self { agent: config.build().into(), url: url.trim_end_matches('/').to_owned(), token })
+        Ok(Self {
+            agent: config.build().into(),
+            url: url.trim_end_matches('/').to_owned(),
+            token,
+        })
     }
 
     /// Runs one operation and returns its `data`.
-    #[expect(clippy::needless_pass_by_value, reason = "callers build the variables on the spot")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers build the variables on the spot"
+    )]
     pub fn call(&self, query: &str, variables: Value) -> Result<Value, ClientError> {
         let url = format!("{}/graphql", self.url);
-        let unreachable = |reason: String| ClientError::Unreachable { url: self.url.clone(), reason };
+        let unreachable = |reason: String| ClientError::Unreachable {
+            url: self.url.clone(),
+            reason,
+        };
         let mut response = self
             .agent
             .post(&url)
@@ -86,14 +112,29 @@ impl Client {
             .with_config()
             .limit(256 << 20)
             .read_json()
-            .map_err(|_| ClientError::NotAPlatform { url: self.url.clone(), status })?;
+            .map_err(|_| ClientError::NotAPlatform {
+                url: self.url.clone(),
+                status,
+            })?;
         if let Some(error) = answer.pointer("/errors/0") {
-            let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            return Err(ClientError::Refused { message: text("message"), code: text("name") });
+            let text = |name: &str| {
+                error
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            return Err(ClientError::Refused {
+                message: text("message"),
+                code: text("name"),
+            });
         }
         match answer.get("data") {
             Some(data) if data.is_object() => Ok(data.clone()),
-            _ => Err(ClientError::NotAPlatform { url: self.url.clone(), status }),
+            _ => Err(ClientError::NotAPlatform {
+                url: self.url.clone(),
+                status,
+            }),
         }
     }
 }

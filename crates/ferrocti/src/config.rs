@@ -12,7 +12,7 @@ use std::{
 use ferrocti_access::token;
 
 /// Everything `ferrocti serve` can be told.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Directory that holds the store, the queues and the platform's keys.
     pub data_dir: PathBuf,
@@ -82,24 +82,114 @@ const fn setting(
     default: Option<&'static str>,
     help: &'static str,
 ) -> Setting {
-    Setting { key, env, alias, default, help }
+    Setting {
+        key,
+        env,
+        alias,
+        default,
+        help,
+    }
 }
 
 const SETTINGS: &[Setting] = &[
-    setting("data_dir", "FERROCTI_DATA_DIR", None, Some("ferrocti-data"), "directory of the store, the queues and the keys"),
-    setting("host", "FERROCTI_HOST", None, Some("127.0.0.1"), "address to listen on; 0.0.0.0 for all"),
-    setting("port", "FERROCTI_PORT", Some("APP__PORT"), Some("8080"), "HTTP port; 0 chooses a free one"),
-    setting("base_path", "FERROCTI_BASE_PATH", Some("APP__BASE_PATH"), Some(""), "path in front of every route, e.g. /cti"),
-    setting("amqp_port", "FERROCTI_AMQP_PORT", None, Some("5672"), "AMQP port; 0 chooses a free one"),
-    setting("amqp_advertised_host", "FERROCTI_AMQP_ADVERTISED_HOST", None, None, "broker host name that connectors are told; unset: the host by which they reached the platform"),
-    setting("admin.email", "FERROCTI_ADMIN_EMAIL", Some("APP__ADMIN__EMAIL"), Some("admin@ferrocti.local"), "e-mail of the first administrator"),
-    setting("admin.password", "FERROCTI_ADMIN_PASSWORD", Some("APP__ADMIN__PASSWORD"), None, "password of the first administrator; unset: generated and shown once"),
-    setting("admin.token", "FERROCTI_ADMIN_TOKEN", Some("APP__ADMIN__TOKEN"), None, "token of the first administrator; unset: generated and shown once"),
-    setting("health_access_key", "FERROCTI_HEALTH_ACCESS_KEY", Some("APP__HEALTH_ACCESS_KEY"), None, "key that GET /health asks for; unset: open"),
-    setting("max_body_mib", "FERROCTI_MAX_BODY_MIB", None, Some("150"), "largest HTTP request body, MiB"),
-    setting("max_queue_mib", "FERROCTI_MAX_QUEUE_MIB", None, Some("1024"), "largest size of one queue, MiB; publishers are held back beyond it"),
-    setting("log.filter", "FERROCTI_LOG", None, Some("info"), "log filter, e.g. info or ferrocti_ingest=debug"),
-    setting("log.json", "FERROCTI_LOG_JSON", None, Some("false"), "log as JSON lines"),
+    setting(
+        "data_dir",
+        "FERROCTI_DATA_DIR",
+        None,
+        Some("ferrocti-data"),
+        "directory of the store, the queues and the keys",
+    ),
+    setting(
+        "host",
+        "FERROCTI_HOST",
+        None,
+        Some("127.0.0.1"),
+        "address to listen on; 0.0.0.0 for all",
+    ),
+    setting(
+        "port",
+        "FERROCTI_PORT",
+        Some("APP__PORT"),
+        Some("8080"),
+        "HTTP port; 0 chooses a free one",
+    ),
+    setting(
+        "base_path",
+        "FERROCTI_BASE_PATH",
+        Some("APP__BASE_PATH"),
+        Some(""),
+        "path in front of every route, e.g. /cti",
+    ),
+    setting(
+        "amqp_port",
+        "FERROCTI_AMQP_PORT",
+        None,
+        Some("5672"),
+        "AMQP port; 0 chooses a free one",
+    ),
+    setting(
+        "amqp_advertised_host",
+        "FERROCTI_AMQP_ADVERTISED_HOST",
+        None,
+        None,
+        "broker host name that connectors are told; unset: the host by which they reached the platform",
+    ),
+    setting(
+        "admin.email",
+        "FERROCTI_ADMIN_EMAIL",
+        Some("APP__ADMIN__EMAIL"),
+        Some("admin@ferrocti.local"),
+        "e-mail of the first administrator",
+    ),
+    setting(
+        "admin.password",
+        "FERROCTI_ADMIN_PASSWORD",
+        Some("APP__ADMIN__PASSWORD"),
+        None,
+        "password of the first administrator; unset: generated and shown once",
+    ),
+    setting(
+        "admin.token",
+        "FERROCTI_ADMIN_TOKEN",
+        Some("APP__ADMIN__TOKEN"),
+        None,
+        "token of the first administrator; unset: generated and shown once",
+    ),
+    setting(
+        "health_access_key",
+        "FERROCTI_HEALTH_ACCESS_KEY",
+        Some("APP__HEALTH_ACCESS_KEY"),
+        None,
+        "key that GET /health asks for; unset: open",
+    ),
+    setting(
+        "max_body_mib",
+        "FERROCTI_MAX_BODY_MIB",
+        None,
+        Some("150"),
+        "largest HTTP request body, MiB",
+    ),
+    setting(
+        "max_queue_mib",
+        "FERROCTI_MAX_QUEUE_MIB",
+        None,
+        Some("1024"),
+        "largest size of one queue, MiB; publishers are held back beyond it",
+    ),
+    setting(
+        "log.filter",
+        "FERROCTI_LOG",
+        None,
+        Some("info"),
+        "log filter, e.g. info or ferrocti_ingest=debug",
+    ),
+    setting(
+        "log.json",
+        "FERROCTI_LOG_JSON",
+        None,
+        Some("false"),
+        "log as JSON lines",
+    ),
 ];
 
 /// Variables of the command-line client and of the tests, which are not settings of the server.
@@ -178,21 +268,34 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         for (key, value) in read_file(path)? {
             let origin = path.display().to_string();
             let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
-                return Err(ConfigError::Unknown { hint: similar(&key, |s| Some(s.key)), name: key, origin });
+                return Err(ConfigError::Unknown {
+                    hint: similar(&key, |s| Some(s.key)),
+                    name: key,
+                    origin,
+                });
             };
             given.insert(setting.key, Given { value, origin });
         }
     }
     // upstream's names first, so that an own name wins where both are given
-    let aliases = SETTINGS.iter().filter_map(|setting| Some((setting, setting.alias?)));
+    let aliases = SETTINGS
+        .iter()
+        .filter_map(|setting| Some((setting, setting.alias?)));
     let own = SETTINGS.iter().map(|setting| (setting, setting.env));
     for (setting, variable) in aliases.chain(own) {
         if let Some(value) = sources.env.get(variable) {
-            given.insert(setting.key, Given { value: value.clone(), origin: format!("environment variable {variable}") });
+            given.insert(
+                setting.key,
+                Given {
+                    value: value.clone(),
+                    origin: format!("environment variable {variable}"),
+                },
+            );
         }
     }
     for name in sources.env.keys() {
-        let known = SETTINGS.iter().any(|setting| setting.env == name) || OTHER_VARIABLES.contains(&name.as_str());
+        let known = SETTINGS.iter().any(|setting| setting.env == name)
+            || OTHER_VARIABLES.contains(&name.as_str());
         if name.starts_with("FERROCTI_") && !name.starts_with("FERROCTI_TEST_") && !known {
             return Err(ConfigError::Unknown {
                 name: name.clone(),
@@ -202,15 +305,29 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         }
     }
     for (key, value) in &sources.flags {
-        given.insert(key, Given { value: value.clone(), origin: format!("flag --{}", key.replace(['_', '.'], "-")) });
+        given.insert(
+            key,
+            Given {
+                value: value.clone(),
+                origin: format!("flag --{}", key.replace(['_', '.'], "-")),
+            },
+        );
     }
     let ignored = sources
         .env
         .keys()
-        .filter(|name| name.starts_with("APP__") && !SETTINGS.iter().any(|setting| setting.alias == Some(name.as_str())))
+        .filter(|name| {
+            name.starts_with("APP__")
+                && !SETTINGS
+                    .iter()
+                    .any(|setting| setting.alias == Some(name.as_str()))
+        })
         .cloned()
         .collect();
-    Ok(Loaded { settings: interpret(&given)?, ignored })
+    Ok(Loaded {
+        settings: interpret(&given)?,
+        ignored,
+    })
 }
 
 /// The table of settings as text: name, variables, default, meaning.
@@ -218,21 +335,33 @@ pub fn describe() -> String {
     SETTINGS
         .iter()
         .map(|setting| {
-            let alias = setting.alias.map(|alias| format!(", {alias}")).unwrap_or_default();
-            let default = setting.default.map_or_else(|| "unset".to_owned(), |value| format!("{value:?}"));
-            format!("{}  ({}{alias}; default {default})\n    {}\n", setting.key, setting.env, setting.help)
+            let alias = setting
+                .alias
+                .map(|alias| format!(", {alias}"))
+                .unwrap_or_default();
+            let default = setting
+                .default
+                .map_or_else(|| "unset".to_owned(), |value| format!("{value:?}"));
+            format!(
+                "{}  ({}{alias}; default {default})\n    {}\n",
+                setting.key, setting.env, setting.help
+            )
         })
         .collect()
 }
 
 /// Flattens the file's tables to dotted keys.
 fn read_file(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigError::NotToml {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
         path: path.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+        source,
     })?;
+    let table: toml::Table =
+        text.parse()
+            .map_err(|error: toml::de::Error| ConfigError::NotToml {
+                path: path.to_owned(),
+                message: error.to_string().trim_end().to_owned(),
+            })?;
     let mut flat = Vec::new();
     flatten("", &table, &mut flat);
     Ok(flat)
@@ -240,7 +369,11 @@ fn read_file(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
 
 fn flatten(prefix: &str, table: &toml::Table, flat: &mut Vec<(String, String)>) {
     for (key, value) in table {
-        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let key = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
         match value {
             toml::Value::Table(inner) => flatten(&key, inner, flat),
             toml::Value::String(text) => flat.push((key, text.clone())),
@@ -283,16 +416,31 @@ impl Reader<'_> {
         if let Some(given) = self.0.get(key) {
             return Some((given.value.clone(), given.origin.clone()));
         }
-        let default = SETTINGS.iter().find(|setting| setting.key == key)?.default?;
+        let default = SETTINGS
+            .iter()
+            .find(|setting| setting.key == key)?
+            .default?;
         Some((default.to_owned(), "the defaults".to_owned()))
     }
 
-    fn parse<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+    fn parse<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
         let (value, origin) = self.optional(key).unwrap_or_default();
-        parse(&value).map_err(|reason| ConfigError::Invalid { name: key, origin, reason })
+        parse(&value).map_err(|reason| ConfigError::Invalid {
+            name: key,
+            origin,
+            reason,
+        })
     }
 
-    fn parse_optional<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
+    fn parse_optional<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
         match self.optional(key) {
             None => Ok(None),
             Some((value, _)) if value.is_empty() => Ok(None),
@@ -349,7 +497,8 @@ fn interpret(given: &BTreeMap<&'static str, Given>) -> Result<Settings, ConfigEr
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a port; give a number from 0 to 65535"))
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a port; give a number from 0 to 65535"))
 }
 
 fn positive(text: &str) -> Result<u32, String> {
@@ -362,10 +511,13 @@ fn positive(text: &str) -> Result<u32, String> {
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
-    if path.is_empty() || (path.starts_with('/') && path.chars().all(plain) && !path.contains("//")) {
+    if path.is_empty() || (path.starts_with('/') && path.chars().all(plain) && !path.contains("//"))
+    {
         Ok(path.to_owned())
     } else {
-        Err(format!("{text:?} is not a path; it starts with / and holds letters, digits and -_.~ only"))
+        Err(format!(
+            "{text:?} is not a path; it starts with / and holds letters, digits and -_.~ only"
+        ))
     }
 }
 
@@ -374,7 +526,10 @@ mod tests {
     use super::*;
 
     fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn file(text: &str) -> (tempfile::TempDir, Option<PathBuf>) {
@@ -386,10 +541,15 @@ mod tests {
 
     #[test]
     fn flags_win_over_environment_and_environment_over_file() {
-        let (_dir, path) = file("port = 1001\namqp_port = 2001\nhost = \"0.0.0.0\"\n[admin]\nemail = \"a@b.c\"\n");
+        let (_dir, path) =
+            file("port = 1001\namqp_port = 2001\nhost = \"0.0.0.0\"\n[admin]\nemail = \"a@b.c\"\n");
         let sources = Sources {
             file: path,
-            env: env(&[("FERROCTI_PORT", "1002"), ("APP__PORT", "1003"), ("FERROCTI_AMQP_PORT", "2002")]),
+            env: env(&[
+                ("FERROCTI_PORT", "1002"),
+                ("APP__PORT", "1003"),
+                ("FERROCTI_AMQP_PORT", "2002"),
+            ]),
             flags: BTreeMap::from([("amqp_port", "2003".to_owned())]),
         };
         let settings = load(&sources).unwrap().settings;
@@ -406,10 +566,17 @@ mod tests {
             ("APP__ADMIN__TOKEN", "d434ce02-e58e-4cac-8b4c-42bf16748e84"),
             ("APP__ENCRYPTION_KEY", "x"),
         ]);
-        let loaded = load(&Sources { env: variables, ..Sources::default() }).unwrap();
+        let loaded = load(&Sources {
+            env: variables,
+            ..Sources::default()
+        })
+        .unwrap();
         assert_eq!(loaded.settings.port, 4000);
         assert_eq!(loaded.settings.base_path, "/cti");
-        assert_eq!(loaded.settings.admin_token.unwrap().expose(), "d434ce02-e58e-4cac-8b4c-42bf16748e84");
+        assert_eq!(
+            loaded.settings.admin_token.unwrap().expose(),
+            "d434ce02-e58e-4cac-8b4c-42bf16748e84"
+        );
         assert_eq!(loaded.ignored, ["APP__ENCRYPTION_KEY"]);
     }
 
@@ -418,14 +585,62 @@ mod tests {
         let (_dir, unknown_key) = file("prt = 1\n");
         let (_dir2, not_toml) = file("port = \n");
         let cases: Vec<(Sources, &[&str])> = vec![
-            (Sources { file: unknown_key, ..Sources::default() }, &["prt", "ferrocti.toml", "did you mean port?"]),
-            (Sources { file: not_toml, ..Sources::default() }, &["not valid TOML"]),
-            (Sources { file: Some("/nowhere/x.toml".into()), ..Sources::default() }, &["/nowhere/x.toml"]),
-            (Sources { env: env(&[("FERROCTI_PROT", "1")]), ..Sources::default() }, &["FERROCTI_PROT", "FERROCTI_PORT"]),
-            (Sources { env: env(&[("FERROCTI_PORT", "70000")]), ..Sources::default() }, &["port", "FERROCTI_PORT", "65535"]),
-            (Sources { env: env(&[("APP__BASE_PATH", "cti")]), ..Sources::default() }, &["base_path", "APP__BASE_PATH"]),
-            (Sources { env: env(&[("APP__ADMIN__TOKEN", "ChangeMe")]), ..Sources::default() }, &["admin.token", "weak"]),
-            (Sources { flags: BTreeMap::from([("host", "here".to_owned())]), ..Sources::default() }, &["--host", "IP address"]),
+            (
+                Sources {
+                    file: unknown_key,
+                    ..Sources::default()
+                },
+                &["prt", "ferrocti.toml", "did you mean port?"],
+            ),
+            (
+                Sources {
+                    file: not_toml,
+                    ..Sources::default()
+                },
+                &["not valid TOML"],
+            ),
+            (
+                Sources {
+                    file: Some("/nowhere/x.toml".into()),
+                    ..Sources::default()
+                },
+                &["/nowhere/x.toml"],
+            ),
+            (
+                Sources {
+                    env: env(&[("FERROCTI_PROT", "1")]),
+                    ..Sources::default()
+                },
+                &["FERROCTI_PROT", "FERROCTI_PORT"],
+            ),
+            (
+                Sources {
+                    env: env(&[("FERROCTI_PORT", "70000")]),
+                    ..Sources::default()
+                },
+                &["port", "FERROCTI_PORT", "65535"],
+            ),
+            (
+                Sources {
+                    env: env(&[("APP__BASE_PATH", "cti")]),
+                    ..Sources::default()
+                },
+                &["base_path", "APP__BASE_PATH"],
+            ),
+            (
+                Sources {
+                    env: env(&[("APP__ADMIN__TOKEN", "ChangeMe")]),
+                    ..Sources::default()
+                },
+                &["admin.token", "weak"],
+            ),
+            (
+                Sources {
+                    flags: BTreeMap::from([("host", "here".to_owned())]),
+                    ..Sources::default()
+                },
+                &["--host", "IP address"],
+            ),
         ];
         for (sources, parts) in cases {
             let message = load(&sources).unwrap_err().to_string();
@@ -439,8 +654,14 @@ mod tests {
     fn every_setting_is_documented() {
         let page = include_str!("../../../docs/reference/configuration.md");
         for setting in SETTINGS {
-            for name in [Some(setting.key), Some(setting.env), setting.alias].into_iter().flatten() {
-                assert!(page.contains(&format!("`{name}`")), "docs/reference/configuration.md does not mention {name}");
+            for name in [Some(setting.key), Some(setting.env), setting.alias]
+                .into_iter()
+                .flatten()
+            {
+                assert!(
+                    page.contains(&format!("`{name}`")),
+                    "docs/reference/configuration.md does not mention {name}"
+                );
             }
         }
     }

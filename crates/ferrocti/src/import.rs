@@ -12,7 +12,8 @@ use crate::{cli::ImportArgs, client::Client};
 /// The importer is a connector like any other; its id is fixed, so that every import is listed under the same name.
 const CONNECTOR_ID: Uuid = Uuid::from_u128(0x3b1c_6f0a_3b0e_5d3a_9b52_f1c6_0a7d_2e11);
 
-const REGISTER: &str = "mutation Register($input: RegisterConnectorInput) { registerConnector(input: $input) { id } }";
+const REGISTER: &str =
+    "mutation Register($input: RegisterConnectorInput) { registerConnector(input: $input) { id } }";
 const WORK_ADD: &str = "mutation WorkAdd($connectorId: String!, $friendlyName: String) { workAdd(connectorId: $connectorId, friendlyName: $friendlyName) { id } }";
 const PUSH: &str = "mutation Push($connectorId: String!, $bundle: String!, $work: String) { stixBundlePush(connectorId: $connectorId, bundle: $bundle, work_id: $work) }";
 const PROCESSED: &str = "mutation Processed($id: ID!, $message: String) { workEdit(id: $id) { toProcessed(message: $message) } }";
@@ -56,14 +57,38 @@ pub fn run(args: &ImportArgs) -> Result<()> {
 
 fn import(client: &Client, file: &Path, args: &ImportArgs) -> Result<Outcome> {
     let text = std::fs::read_to_string(file).context("cannot be read as UTF-8 text")?;
-    let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let name = file.file_name().map_or_else(
+        || file.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    );
     let connector = CONNECTOR_ID.to_string();
-    let added = client.call(WORK_ADD, json!({ "connectorId": connector, "friendlyName": format!("Import of {name}") }))?;
-    let work = added["workAdd"]["id"].as_str().unwrap_or_default().to_owned();
-    client.call(PUSH, json!({ "connectorId": connector, "bundle": text, "work": work }))?;
+    let added = client.call(
+        WORK_ADD,
+        json!({ "connectorId": connector, "friendlyName": format!("Import of {name}") }),
+    )?;
+    let work = added["workAdd"]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    client.call(
+        PUSH,
+        json!({ "connectorId": connector, "bundle": text, "work": work }),
+    )?;
     client.call(PROCESSED, json!({ "id": work, "message": "sent" }))?;
-    let mut outcome = Outcome { file: name, work, expected: 0, processed: 0, complete: false, messages: Vec::new(), errors: Vec::new() };
-    let bar = if args.remote.json { ProgressBar::hidden() } else { progress_bar(&outcome.file) };
+    let mut outcome = Outcome {
+        file: name,
+        work,
+        expected: 0,
+        processed: 0,
+        complete: false,
+        messages: Vec::new(),
+        errors: Vec::new(),
+    };
+    let bar = if args.remote.json {
+        ProgressBar::hidden()
+    } else {
+        progress_bar(&outcome.file)
+    };
     loop {
         update(client, &mut outcome)?;
         bar.set_length(outcome.expected);
@@ -80,21 +105,36 @@ fn update(client: &Client, outcome: &mut Outcome) -> Result<()> {
     let data = client.call(WORK, json!({ "id": outcome.work }))?;
     let work = &data["work"];
     if work.is_null() {
-        bail!("the work {} is gone: somebody deleted it, and with it what was not ingested yet", outcome.work);
+        bail!(
+            "the work {} is gone: somebody deleted it, and with it what was not ingested yet",
+            outcome.work
+        );
     }
-    outcome.expected = work["tracking"]["import_expected_number"].as_u64().unwrap_or(0);
-    outcome.processed = work["tracking"]["import_processed_number"].as_u64().unwrap_or(0);
+    outcome.expected = work["tracking"]["import_expected_number"]
+        .as_u64()
+        .unwrap_or(0);
+    outcome.processed = work["tracking"]["import_processed_number"]
+        .as_u64()
+        .unwrap_or(0);
     outcome.complete = work["status"] == "complete";
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |name: &str| work[name].as_array().cloned().unwrap_or_default();
-    outcome.messages = list("messages").iter().map(|note| text(&note["message"])).collect();
-    outcome.errors = list("errors").iter().map(|note| (text(&note["message"]), text(&note["source"]))).collect();
+    outcome.messages = list("messages")
+        .iter()
+        .map(|note| text(&note["message"]))
+        .collect();
+    outcome.errors = list("errors")
+        .iter()
+        .map(|note| (text(&note["message"]), text(&note["source"])))
+        .collect();
     Ok(())
 }
 
 fn progress_bar(file: &str) -> ProgressBar {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} objects, {per_sec}, {eta} left") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} objects, {per_sec}, {eta} left")
+    {
         bar.set_style(style);
     }
     bar.set_message(file.to_owned());
@@ -103,17 +143,32 @@ fn progress_bar(file: &str) -> ProgressBar {
 
 fn print_outcome(outcome: &Outcome, sent_only: bool) {
     if sent_only && !outcome.complete {
-        println!("{}: accepted, {} objects; work {}", outcome.file, outcome.expected, outcome.work);
+        println!(
+            "{}: accepted, {} objects; work {}",
+            outcome.file, outcome.expected, outcome.work
+        );
         return;
     }
-    println!("{}: {} objects processed, {} refused", outcome.file, outcome.processed, outcome.errors.len());
+    println!(
+        "{}: {} objects processed, {} refused",
+        outcome.file,
+        outcome.processed,
+        outcome.errors.len()
+    );
     for (message, source) in &outcome.errors {
-        println!("  refused: {message}{}{source}", if source.is_empty() { "" } else { " — " });
+        println!(
+            "  refused: {message}{}{source}",
+            if source.is_empty() { "" } else { " — " }
+        );
     }
 }
 
 fn as_json(outcome: &Outcome) -> Value {
-    let errors: Vec<Value> = outcome.errors.iter().map(|(message, source)| json!({ "message": message, "source": source })).collect();
+    let errors: Vec<Value> = outcome
+        .errors
+        .iter()
+        .map(|(message, source)| json!({ "message": message, "source": source }))
+        .collect();
     json!({
         "file": outcome.file,
         "work": outcome.work,

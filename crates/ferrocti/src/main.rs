@@ -1,2 +1,42 @@
 //! The ferrocti binary: command line, configuration and wiring.
-fn main() {}
+
+mod admin;
+mod cli;
+mod client;
+mod config;
+mod import;
+mod platform;
+mod quickstart;
+mod serve;
+mod status;
+mod system;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let result = match &Cli::parse().command {
+        Command::Quickstart(args) => serve::run(args, true),
+        Command::Serve(args) => serve::run(args, false),
+        Command::Import(args) => import::run(args),
+        Command::Status(remote) => status::status(remote),
+        Command::User(command) => admin::user(command),
+        Command::Connector(command) => status::connector(command),
+        Command::Queue(command) => status::queue(command),
+        Command::Parked(remote) => status::parked(remote),
+        Command::Check(args) => admin::check(args),
+        Command::Config => {
+            print!("{}", config::describe());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ferrocti: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -15,12 +15,14 @@ const STATUS: &str = "query Status {
 }";
 const HISTORY: &str = "query History($id: ID!) { connectorStateHistory(id: $id) { version created_at origin state } }";
 const RESTORE: &str = "mutation Restore($id: ID!, $version: Int!) { connectorStateRestore(id: $id, version: $version) { id connector_state } }";
-const RESET: &str = "mutation Reset($id: ID!) { resetStateConnector(id: $id) { id connector_state } }";
+const RESET: &str =
+    "mutation Reset($id: ID!) { resetStateConnector(id: $id) { id connector_state } }";
 const DELETE: &str = "mutation Delete($id: ID!) { deleteConnector(id: $id) }";
 const DEAD_LETTERS: &str = "query DeadLetters { deadLetters(first: 500) { edges { node { id connector_id queue reason size created_at excerpt } } } }";
 const REPLAY: &str = "mutation Replay($id: ID!) { deadLetterReplay(id: $id) }";
 const DISCARD: &str = "mutation Discard($id: ID!) { deadLetterDiscard(id: $id) }";
-const PARKED: &str = "query Parked { parkedReferences(first: 500) { awaited reference source created_at } }";
+const PARKED: &str =
+    "query Parked { parkedReferences(first: 500) { awaited reference source created_at } }";
 
 /// `ferrocti status`
 pub fn status(remote: &RemoteArgs) -> Result<()> {
@@ -39,37 +41,72 @@ pub fn status(remote: &RemoteArgs) -> Result<()> {
         number(&platform["dead_letters"]),
         number(&platform["open_works"]),
     );
-    table("Connectors", &["name", "type", "active", "user", "waiting", "last seen", "id"], list(&data["connectors"]).map(|connector| {
-        let queue = &connector["connector_queue_details"];
-        let buffering = connector["connector_info"]["buffering"] == true;
-        vec![
-            text(&connector["name"]),
-            text(&connector["connector_type"]),
-            match (connector["active"] == true, buffering) {
-                (true, true) => "buffering".to_owned(),
-                (true, false) => "yes".to_owned(),
-                (false, _) => "no".to_owned(),
-            },
-            text(&connector["connector_user"]["name"]),
-            format!("{} ({})", number(&queue["messages_number"]), size(&queue["messages_size"])),
-            text(&connector["updated_at"]),
-            text(&connector["id"]),
-        ]
-    }));
-    table("Queues", &["queue", "messages", "size"], list(&platform["queues"]).map(|queue| {
-        vec![text(&queue["name"]), number(&queue["messages"]), size(&queue["bytes"])]
-    }));
-    table("Last works", &["work", "connector", "status", "processed", "expected", "errors"], list(&data["works"]["edges"]).map(|edge| {
-        let work = &edge["node"];
-        vec![
-            text(&work["name"]),
-            text(&work["connector"]["name"]),
-            text(&work["status"]),
-            number(&work["tracking"]["import_processed_number"]),
-            number(&work["tracking"]["import_expected_number"]),
-            list(&work["errors"]).count().to_string(),
-        ]
-    }));
+    table(
+        "Connectors",
+        &[
+            "name",
+            "type",
+            "active",
+            "user",
+            "waiting",
+            "last seen",
+            "id",
+        ],
+        list(&data["connectors"]).map(|connector| {
+            let queue = &connector["connector_queue_details"];
+            let buffering = connector["connector_info"]["buffering"] == true;
+            vec![
+                text(&connector["name"]),
+                text(&connector["connector_type"]),
+                match (connector["active"] == true, buffering) {
+                    (true, true) => "buffering".to_owned(),
+                    (true, false) => "yes".to_owned(),
+                    (false, _) => "no".to_owned(),
+                },
+                text(&connector["connector_user"]["name"]),
+                format!(
+                    "{} ({})",
+                    number(&queue["messages_number"]),
+                    size(&queue["messages_size"])
+                ),
+                text(&connector["updated_at"]),
+                text(&connector["id"]),
+            ]
+        }),
+    );
+    table(
+        "Queues",
+        &["queue", "messages", "size"],
+        list(&platform["queues"]).map(|queue| {
+            vec![
+                text(&queue["name"]),
+                number(&queue["messages"]),
+                size(&queue["bytes"]),
+            ]
+        }),
+    );
+    table(
+        "Last works",
+        &[
+            "work",
+            "connector",
+            "status",
+            "processed",
+            "expected",
+            "errors",
+        ],
+        list(&data["works"]["edges"]).map(|edge| {
+            let work = &edge["node"];
+            vec![
+                text(&work["name"]),
+                text(&work["connector"]["name"]),
+                text(&work["status"]),
+                number(&work["tracking"]["import_processed_number"]),
+                number(&work["tracking"]["import_expected_number"]),
+                list(&work["errors"]).count().to_string(),
+            ]
+        }),
+    );
     Ok(())
 }
 
@@ -79,24 +116,47 @@ pub fn connector(command: &ConnectorCommand) -> Result<()> {
         ConnectorCommand::State(StateCommand::History { id, remote }) => {
             let data = Client::new(remote)?.call(HISTORY, json!({ "id": id }))?;
             show(remote, &data, |data| {
-                table("State, newest first", &["version", "from", "by", "state"], list(&data["connectorStateHistory"]).map(|version| {
-                    vec![number(&version["version"]), text(&version["created_at"]), text(&version["origin"]), text(&version["state"])]
-                }));
+                table(
+                    "State, newest first",
+                    &["version", "from", "by", "state"],
+                    list(&data["connectorStateHistory"]).map(|version| {
+                        vec![
+                            number(&version["version"]),
+                            text(&version["created_at"]),
+                            text(&version["origin"]),
+                            text(&version["state"]),
+                        ]
+                    }),
+                );
             });
         }
-        ConnectorCommand::State(StateCommand::Restore { id, version, remote }) => {
-            let data = Client::new(remote)?.call(RESTORE, json!({ "id": id, "version": version }))?;
+        ConnectorCommand::State(StateCommand::Restore {
+            id,
+            version,
+            remote,
+        }) => {
+            let data =
+                Client::new(remote)?.call(RESTORE, json!({ "id": id, "version": version }))?;
             show(remote, &data, |data| {
-                println!("state is now {}; the connector gets it when it starts next", text(&data["connectorStateRestore"]["connector_state"]));
+                println!(
+                    "state is now {}; the connector gets it when it starts next",
+                    text(&data["connectorStateRestore"]["connector_state"])
+                );
             });
         }
         ConnectorCommand::State(StateCommand::Reset { id, remote }) => {
             let data = Client::new(remote)?.call(RESET, json!({ "id": id }))?;
-            show(remote, &data, |_| println!("the connector starts from the beginning; its former state is in the history"));
+            show(remote, &data, |_| {
+                println!(
+                    "the connector starts from the beginning; its former state is in the history"
+                )
+            });
         }
         ConnectorCommand::Delete { id, remote } => {
             let data = Client::new(remote)?.call(DELETE, json!({ "id": id }))?;
-            show(remote, &data, |_| println!("removed {id} with its queues, works and state"));
+            show(remote, &data, |_| {
+                println!("removed {id} with its queues, works and state")
+            });
         }
     }
     Ok(())
@@ -108,15 +168,27 @@ pub fn queue(command: &QueueCommand) -> Result<()> {
         QueueCommand::DeadLetters(remote) => {
             let data = Client::new(remote)?.call(DEAD_LETTERS, json!({}))?;
             show(remote, &data, |data| {
-                table("Dead letters", &["id", "queue", "at", "size", "reason"], list(&data["deadLetters"]["edges"]).map(|edge| {
-                    let letter = &edge["node"];
-                    vec![text(&letter["id"]), text(&letter["queue"]), text(&letter["created_at"]), size(&letter["size"]), text(&letter["reason"])]
-                }));
+                table(
+                    "Dead letters",
+                    &["id", "queue", "at", "size", "reason"],
+                    list(&data["deadLetters"]["edges"]).map(|edge| {
+                        let letter = &edge["node"];
+                        vec![
+                            text(&letter["id"]),
+                            text(&letter["queue"]),
+                            text(&letter["created_at"]),
+                            size(&letter["size"]),
+                            text(&letter["reason"]),
+                        ]
+                    }),
+                );
             });
         }
         QueueCommand::Replay { id, remote } => {
             let data = Client::new(remote)?.call(REPLAY, json!({ "id": id }))?;
-            show(remote, &data, |_| println!("dead letter {id} is back in its queue"));
+            show(remote, &data, |_| {
+                println!("dead letter {id} is back in its queue")
+            });
         }
         QueueCommand::Discard { id, remote } => {
             let data = Client::new(remote)?.call(DISCARD, json!({ "id": id }))?;
@@ -130,13 +202,22 @@ pub fn queue(command: &QueueCommand) -> Result<()> {
 pub fn parked(remote: &RemoteArgs) -> Result<()> {
     let data = Client::new(remote)?.call(PARKED, json!({}))?;
     show(remote, &data, |data| {
-        table("Waiting", &["for", "as", "of", "since"], list(&data["parkedReferences"]).map(|parked| {
-            let reference = match &parked["reference"] {
-                Value::Null => "whole object".to_owned(),
-                name => text(name),
-            };
-            vec![text(&parked["awaited"]), reference, text(&parked["source"]), text(&parked["created_at"])]
-        }));
+        table(
+            "Waiting",
+            &["for", "as", "of", "since"],
+            list(&data["parkedReferences"]).map(|parked| {
+                let reference = match &parked["reference"] {
+                    Value::Null => "whole object".to_owned(),
+                    name => text(name),
+                };
+                vec![
+                    text(&parked["awaited"]),
+                    reference,
+                    text(&parked["source"]),
+                    text(&parked["created_at"]),
+                ]
+            }),
+        );
     });
     Ok(())
 }
@@ -162,7 +243,9 @@ fn text(value: &Value) -> String {
 }
 
 fn number(value: &Value) -> String {
-    value.as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.0}"))
+    value
+        .as_f64()
+        .map_or_else(|| "-".to_owned(), |number| format!("{number:.0}"))
 }
 
 fn size(value: &Value) -> String {
@@ -185,12 +268,18 @@ fn table(title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     }
     println!("\n{title}");
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
         cells.chain([head[column].len()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let padded: Vec<String> = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         println!("  {}", padded.join("  ").trim_end());
     };
     line(&mut head.iter().copied());

@@ -18,7 +18,9 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Millis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
     }
 }
@@ -29,7 +31,10 @@ pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        #[expect(clippy::expect_used, reason = "without randomness no token or id may be made; there is nothing to continue with")]
+        #[expect(
+            clippy::expect_used,
+            reason = "without randomness no token or id may be made; there is nothing to continue with"
+        )]
         getrandom::fill(bytes).expect("the operating system gives random bytes");
     }
 }
@@ -51,7 +56,9 @@ pub fn platform_key(dir: &Path) -> Result<PlatformKey> {
             .mode(0o600)
             .open(&fresh)
             .with_context(|| format!("cannot create {}", fresh.display()))?;
-        file.write_all(&key).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}", fresh.display()))?;
+        file.write_all(&key)
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("cannot write {}", fresh.display()))?;
         fs::rename(&fresh, &path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -75,7 +82,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = platform_key(dir.path()).unwrap().jwks();
         assert_eq!(platform_key(dir.path()).unwrap().jwks(), first);
-        let mode = fs::metadata(dir.path().join(KEY_FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(dir.path().join(KEY_FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -83,6 +93,11 @@ mod tests {
     fn a_damaged_key_is_not_replaced_in_silence() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(KEY_FILE), b"short").unwrap();
-        assert!(platform_key(dir.path()).unwrap_err().to_string().contains("damaged"));
+        assert!(
+            platform_key(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("damaged")
+        );
     }
 }

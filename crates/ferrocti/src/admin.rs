@@ -1,0 +1,147 @@
+//! Commands that work on accounts and files: through a running platform, or on the directory of a stopped one.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::{
+    cli::{CheckArgs, RemoteArgs, UserCommand},
+    client::Client,
+    platform,
+};
+
+const ACCOUNT_ADD: &str = "mutation Add($name: String!, $max: Int) { connectorAccountAdd(name: $name, max_confidence: $max) { user { id name user_email } token } }";
+
+/// `ferrocti user …`
+pub fn user(command: &UserCommand) -> Result<()> {
+    match command {
+        UserCommand::AddConnector {
+            name,
+            max_confidence,
+            data_dir,
+            remote,
+        } => {
+            let given = data_dir
+                .clone()
+                .or_else(|| remote.url.is_none().then(default_dir).flatten());
+            match given {
+                Some(dir) => add_in_directory(&dir, name, *max_confidence, remote.json),
+                None => add_remotely(remote, name, *max_confidence),
+            }
+        }
+        UserCommand::ResetAdmin { data_dir, json } => {
+            reset_admin(&directory(data_dir.as_ref())?, *json)
+        }
+    }
+}
+
+/// The directory from the environment, when it names one.
+fn default_dir() -> Option<PathBuf> {
+    std::env::var_os("FERROCTI_DATA_DIR")
+        .filter(|dir| !dir.is_empty())
+        .map(Into::into)
+}
+
+fn directory(given: Option<&PathBuf>) -> Result<PathBuf> {
+    let dir = given
+        .cloned()
+        .or_else(default_dir)
+        .unwrap_or_else(|| "ferrocti-data".into());
+    if !dir.join("ferrocti.db").exists() {
+        bail!(
+            "{} is not a data directory of Ferrocti; give the right one with --data-dir",
+            dir.display()
+        );
+    }
+    Ok(dir)
+}
+
+fn add_remotely(remote: &RemoteArgs, name: &str, max_confidence: u8) -> Result<()> {
+    let data =
+        Client::new(remote)?.call(ACCOUNT_ADD, json!({ "name": name, "max": max_confidence }))?;
+    let added = &data["connectorAccountAdd"];
+    let text = |pointer: &str| {
+        added
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    print_account(
+        remote.json,
+        &text("/user/id"),
+        &text("/user/user_email"),
+        &text("/token"),
+    );
+    Ok(())
+}
+
+fn add_in_directory(dir: &Path, name: &str, max_confidence: u8, json: bool) -> Result<()> {
+    let store = platform::open_store(&directory(Some(&dir.to_owned()))?)?;
+    let accounts = platform::accounts(&store);
+    // whoever may write the directory is its administrator
+    let (user, token) =
+        accounts.add_connector_account(&*accounts.system()?, name, max_confidence)?;
+    print_account(json, &user.id.to_string(), &user.email, &token);
+    Ok(())
+}
+
+fn print_account(json: bool, id: &str, email: &str, token: &str) {
+    if json {
+        println!("{}", json!({ "id": id, "email": email, "token": token }));
+    } else {
+        println!("created {email} (id {id})\ntoken, shown once: {token}");
+    }
+}
+
+fn reset_admin(dir: &Path, json: bool) -> Result<()> {
+    let store = platform::open_store(dir)?;
+    let generated = platform::accounts(&store).reset_admin("admin@ferrocti.local")?;
+    let (password, token) = (
+        generated.password.unwrap_or_default(),
+        generated.token.unwrap_or_default(),
+    );
+    if json {
+        println!("{}", json!({ "password": password, "token": token }));
+    } else {
+        println!(
+            "the administrator's former password and tokens do not work any more; these are shown once:\n  password  {password}\n  token     {token}"
+        );
+    }
+    Ok(())
+}
+
+/// `ferrocti check`
+pub fn check(args: &CheckArgs) -> Result<()> {
+    let dir = directory(args.data_dir.as_ref())?;
+    let store = platform::open_store(&dir)?;
+    let queues = platform::open_queues(&dir, None)?;
+    let mut problems: Vec<String> = store
+        .check()
+        .context("the store cannot be checked")?
+        .iter()
+        .map(|problem| format!("{}: {}", problem.invariant, problem.detail))
+        .collect();
+    problems.extend(queues.check().context("the queues cannot be checked")?);
+    if args.json {
+        println!(
+            "{}",
+            json!({ "sound": problems.is_empty(), "problems": problems })
+        );
+    } else if problems.is_empty() {
+        println!("{}: store and queues are sound", dir.display());
+    } else {
+        for problem in &problems {
+            println!("{problem}");
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        bail!(
+            "{} problems; restore the directory from a backup",
+            problems.len()
+        )
+    }
+}

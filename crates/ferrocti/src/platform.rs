@@ -1,0 +1,101 @@
+//! Opening a data directory and putting the services on top of it together.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use ferrocti_broker::Queues;
+use ferrocti_connectors::{Accounts, AdminSettings, Connectors, Generated};
+use ferrocti_ingest::Ingest;
+use ferrocti_model::clock::Clock;
+use ferrocti_store::Store;
+
+use crate::{
+    config::{Secret, Settings},
+    system::{self, SystemClock, SystemEntropy},
+};
+
+/// File of the queues in the data directory.
+const QUEUE_FILE: &str = "queue.db";
+
+/// The services of one data directory.
+pub struct Platform {
+    /// Knowledge, works, connectors, users.
+    pub store: Store,
+    /// Queues and dead letters.
+    pub queues: Queues,
+    /// From message to knowledge.
+    pub ingest: Ingest,
+    /// The life of connectors.
+    pub connectors: Connectors,
+    /// Users and tokens.
+    pub accounts: Accounts,
+    /// The clock of all of them.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Opens the store of a directory alone; for commands that work on a stopped platform.
+pub fn open_store(dir: &Path) -> Result<Store> {
+    let options = ferrocti_store::Options::new(Arc::new(SystemClock), Arc::new(SystemEntropy));
+    Store::open(dir, options)
+        .with_context(|| format!("cannot open the data directory {}", dir.display()))
+}
+
+/// Opens the queues of a directory.
+pub fn open_queues(dir: &Path, max_queue_mib: Option<u32>) -> Result<Queues> {
+    let mut options = ferrocti_broker::Options::new(Arc::new(|| SystemClock.now()));
+    if let Some(mib) = max_queue_mib {
+        options.max_queue_bytes = u64::from(mib) << 20;
+    }
+    Queues::open(dir.join(QUEUE_FILE), options)
+        .with_context(|| format!("cannot open the queues in {}", dir.display()))
+}
+
+/// The accounts of a store.
+pub fn accounts(store: &Store) -> Accounts {
+    Accounts::new(
+        store.clone(),
+        Arc::new(SystemEntropy),
+        Arc::new(SystemClock),
+    )
+}
+
+impl Platform {
+    /// Opens everything and makes sure that what every platform has is there: standard markings, vocabularies, the administrator.
+    /// Returns what was generated for the administrator at the first start.
+    pub fn open(settings: &Settings) -> Result<(Self, Option<Generated>)> {
+        let dir = &settings.data_dir;
+        let store = open_store(dir)?;
+        let queues = open_queues(dir, Some(settings.max_queue_mib))?;
+        let key = system::platform_key(dir)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let accounts = accounts(&store);
+        let exposed =
+            |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let generated = accounts.ensure_admin(&AdminSettings {
+            email: settings.admin_email.clone(),
+            password: exposed(&settings.admin_password),
+            token: exposed(&settings.admin_token),
+        })?;
+        ferrocti_ingest::boot::run(&store, &accounts.system()?)
+            .context("cannot create the standard markings and vocabularies")?;
+        let connectors = Connectors::new(store.clone(), queues.clone(), key, clock.clone());
+        connectors.declare_queues()?;
+        let ingest = Ingest::new(
+            store.clone(),
+            queues.clone(),
+            clock.clone(),
+            ferrocti_ingest::Options::default(),
+        );
+        Ok((
+            Self {
+                store,
+                queues,
+                ingest,
+                connectors,
+                accounts,
+                clock,
+            },
+            generated,
+        ))
+    }
+}

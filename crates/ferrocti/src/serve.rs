@@ -1,0 +1,261 @@
+//! `ferrocti serve` and `ferrocti quickstart`: listen, tell where, stop in order.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use ferrocti_api::{AppState, Services};
+use ferrocti_broker::amqp::{Listener, ListenerOptions};
+use ferrocti_connectors::{BrokerLogin, Generated};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::{
+    cli::ServerArgs,
+    config::{self, Settings, Sources},
+    platform::Platform,
+    quickstart,
+};
+
+/// How often works are tidied.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// How long connections and requests may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// Threads that serve sockets; the work itself runs on blocking threads.
+const SOCKET_THREADS: usize = 2;
+
+/// Runs the server until it is told to stop.
+pub fn run(args: &ServerArgs, with_example: bool) -> Result<()> {
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let file = args
+        .config
+        .clone()
+        .or_else(|| env.get("FERROCTI_CONFIG").map(Into::into));
+    let loaded = config::load(&Sources {
+        file,
+        env,
+        flags: args.flags(),
+    })?;
+    let settings = loaded.settings;
+    start_log(&settings);
+    if !loaded.ignored.is_empty() {
+        tracing::warn!(
+            variables = loaded.ignored.join(", "),
+            "these settings of OpenCTI have no meaning here and are ignored"
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SOCKET_THREADS)
+        .max_blocking_threads(64)
+        .enable_all()
+        .build()
+        .context("cannot start the threads of the server")?;
+    runtime.block_on(serve(settings, args.json, with_example))
+}
+
+fn start_log(settings: &Settings) {
+    let filter = tracing_subscriber::EnvFilter::new(&settings.log);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // a second initialisation, as in tests, changes nothing
+    let _ = if settings.log_json {
+        log.json().try_init()
+    } else {
+        log.try_init()
+    };
+}
+
+async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()> {
+    let say = Voice { json };
+    // a taken port is told before anything is created
+    let http_address = SocketAddr::new(settings.host, settings.port);
+    let http = bind(http_address).await?;
+    let (platform, generated) = Platform::open(&settings)?;
+    let listener_options = ListenerOptions::new(SocketAddr::new(settings.host, settings.amqp_port));
+    let login = Arc::new(BrokerLogin::new(platform.connectors.clone()));
+    let amqp = Listener::bind(listener_options, platform.queues.clone(), login).await?;
+    let http_address = http.local_addr().context("cannot tell the HTTP address")?;
+
+    let mut options = ferrocti_api::Options::new(amqp.local_addr());
+    options.base_path.clone_from(&settings.base_path);
+    options.max_body = (settings.max_body_mib as usize) << 20;
+    options.health_key = settings
+        .health_access_key
+        .as_ref()
+        .map(|key| key.expose().to_owned());
+    if let Some(host) = &settings.amqp_advertised_host {
+        options.broker.host.clone_from(host);
+    }
+    env!("CARGO_PKG_VERSION").clone_into(&mut options.version);
+    let services = Services {
+        store: platform.store.clone(),
+        queues: platform.queues.clone(),
+        ingest: platform.ingest.clone(),
+        connectors: platform.connectors.clone(),
+        accounts: platform.accounts.clone(),
+        clock: platform.clock.clone(),
+    };
+    let router = ferrocti_api::router(AppState::new(services, options)?);
+
+    let ingesting = platform.ingest.start().context("cannot start ingestion")?;
+    let base = format!("http://{http_address}{}", settings.base_path);
+    if let Some(generated) = &generated {
+        say.administrator(&settings, generated);
+    }
+    say.listening(&base, amqp.local_addr());
+    let stopped = tokio::sync::watch::channel(false);
+    let server = tokio::spawn({
+        let mut stop = stopped.1.clone();
+        async move {
+            let stop = async move {
+                // an error means that the sender is gone, which is a reason to stop as well
+                let _ = stop.wait_for(|stop| *stop).await;
+            };
+            axum::serve(http, router).with_graceful_shutdown(stop).await
+        }
+    });
+    let housekeeping = tokio::spawn(tidy(platform.store.clone()));
+    if with_example {
+        let (ingest, store, connectors, accounts) = (
+            platform.ingest.clone(),
+            platform.store.clone(),
+            platform.connectors.clone(),
+            platform.accounts.clone(),
+        );
+        let report = tokio::task::spawn_blocking(move || {
+            quickstart::load(&ingest, &store, &connectors, &accounts)
+        })
+        .await??;
+        say.example(&report, &base);
+    }
+
+    stop_signal().await?;
+    tracing::info!("stopping");
+    housekeeping.abort();
+    // the receiver lives in the server's task, which may have ended by itself
+    let _ = stopped.0.send(true);
+    amqp.shutdown(GRACE).await;
+    match tokio::time::timeout(GRACE, server).await {
+        Ok(ended) => ended?.context("the HTTP server failed")?,
+        Err(_) => tracing::warn!("some requests did not end in time and were cut off"),
+    }
+    let Platform { queues, store, .. } = platform;
+    tokio::task::spawn_blocking(move || {
+        ingesting.stop();
+        queues.close();
+        store.checkpoint()
+    })
+    .await??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!(
+                "the HTTP port {address} is in use; stop the program that uses it or choose another one with --port"
+            )
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            bail!(
+                "no permission to listen on {address}; ports below 1024 need privileges, choose another one with --port"
+            )
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {address}")),
+    }
+}
+
+async fn tidy(store: ferrocti_store::Store) {
+    let mut ticks = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        ticks.tick().await;
+        let store = store.clone();
+        let tidied = tokio::task::spawn_blocking(move || {
+            store.write(|tx| {
+                let now = tx.now();
+                ferrocti_ingest::works::housekeeping(tx, now)
+            })
+        });
+        if let Ok(Err(error)) = tidied.await {
+            tracing::error!(%error, "works cannot be tidied");
+        }
+    }
+}
+
+async fn stop_signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// What the server says on standard output, to people or to machines.
+struct Voice {
+    json: bool,
+}
+
+impl Voice {
+    fn administrator(&self, settings: &Settings, generated: &Generated) {
+        if self.json {
+            let event = json!({ "event": "administrator", "email": settings.admin_email, "password": generated.password, "token": generated.token });
+            println!("{event}");
+            return;
+        }
+        println!("The administrator was created. This is shown once; keep it:");
+        println!("  e-mail    {}", settings.admin_email);
+        println!(
+            "  password  {}",
+            generated.password.as_deref().unwrap_or("as configured")
+        );
+        println!(
+            "  token     {}\n",
+            generated.token.as_deref().unwrap_or("as configured")
+        );
+    }
+
+    fn listening(&self, http: &str, amqp: SocketAddr) {
+        if self.json {
+            println!(
+                "{}",
+                json!({ "event": "listening", "http": http, "amqp": amqp.to_string() })
+            );
+        } else {
+            println!("Ferrocti {} is running.", env!("CARGO_PKG_VERSION"));
+            println!("  GraphQL  {http}/graphql\n  health   {http}/health\n  AMQP     {amqp}\n");
+        }
+    }
+
+    fn example(&self, report: &quickstart::Report, base: &str) {
+        if self.json {
+            println!(
+                "{}",
+                json!({ "event": "example", "loaded_now": report.loaded_now, "objects": report.objects, "processed": report.processed, "refused": report.refused })
+            );
+            return;
+        }
+        if report.loaded_now {
+            println!(
+                "Loaded a made-up intelligence picture: {} objects sent, {} stored in all.",
+                report.processed, report.objects
+            );
+        } else {
+            println!(
+                "The example was loaded earlier; {} objects are stored.",
+                report.objects
+            );
+        }
+        println!(
+            "\nTry next, in another terminal:\n  export FERROCTI_URL={base} FERROCTI_TOKEN=<the administrator's token>\n  \
+             ferrocti status\n  ferrocti import my-stix-bundle.json\n  ferrocti user add-connector \"My feed\"      # a token for an OpenCTI connector\n\
+             \nStop with Ctrl-C."
+        );
+    }
+}
