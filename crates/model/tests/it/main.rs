@@ -1,9 +1,23 @@
 //! Integration tests of the model.
 
+// test helpers take `json!` values as they are written
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "test helpers take literals by value for readability"
+)]
+
+// `cfg(test)` lets helpers outside of test functions unwrap, as in unit tests
+#[cfg(test)]
 mod codec;
+#[cfg(test)]
 mod decode;
+#[cfg(test)]
 mod filter;
+#[cfg(test)]
 mod ids;
+#[cfg(test)]
 mod merge;
+#[cfg(test)]
 mod refuse;
+#[cfg(test)]
 mod registry;

@@ -185,6 +185,11 @@ fn each_fault_is_refused_with_its_reason() {
             json!({"name": "a", "extensions": octi(json!({"opencti_operation": "merge"}))}),
             "operation \"merge\" is not available",
         ),
+        (
+            "marking-definition",
+            json!({"definition_type": "x"}),
+            "neither a definition nor a name",
+        ),
     ];
     for (stix_type, properties, expected) in cases {
         let message = refusal(stix_type, properties.clone());
