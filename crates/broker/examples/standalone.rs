@@ -25,14 +25,20 @@ impl Authenticator for Everybody {
 }
 
 fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
-    let directory = PathBuf::from(arguments.next().ok_or("usage: standalone DIRECTORY [PORT]")?);
+    let directory = PathBuf::from(
+        arguments
+            .next()
+            .ok_or("usage: standalone DIRECTORY [PORT]")?,
+    );
     let port: u16 = match arguments.next() {
         Some(port) => port.to_string_lossy().parse()?,
         None => 0,

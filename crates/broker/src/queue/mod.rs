@@ -51,8 +51,8 @@ pub(crate) struct Shared {
     inbox: Inbox,
     readers: Readers,
     metrics: QueueMetrics,
-    /// Kept for the lock that it holds.
-    _lock: std::fs::File,
+    /// Kept for the lock that it holds until the file is closed.
+    lock: Mutex<Option<std::fs::File>>,
 }
 
 #[derive(Default)]
@@ -102,10 +102,14 @@ impl WriterHandle {
             return;
         };
         // the last handle may be dropped by a completion that runs on the writing thread itself
-        if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+        if thread.thread().id() == std::thread::current().id() {
+            return;
+        }
+        if thread.join().is_err() {
             tracing::error!("the writing thread of the queue file panicked");
         }
         self.shared.readers.close();
+        self.shared.lock.lock().take();
     }
 }
 
@@ -207,7 +211,7 @@ impl Queues {
             inbox: Inbox::default(),
             readers: Readers::new(path.to_owned()),
             metrics: QueueMetrics::default(),
-            _lock: opened.lock,
+            lock: Mutex::new(Some(opened.lock)),
         });
         let thread =
             writer::start(opened.writer, Arc::clone(&shared)).map_err(|source| OpenError::Io {

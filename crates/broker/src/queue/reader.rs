@@ -18,14 +18,15 @@ const COLUMNS: &str = "seq, exchange, routing_key, properties, body, size, publi
 /// Connections for reading.
 pub(crate) struct Readers {
     path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    /// `None` once the file is closed.
+    idle: Mutex<Option<Vec<Connection>>>,
 }
 
 impl Readers {
     pub fn new(path: PathBuf) -> Self {
         Self {
             path,
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::new(Some(Vec::new())),
         }
     }
 
@@ -34,22 +35,29 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, QueueError> {
-        let idle = self.idle.lock().pop();
+        let idle = match self.idle.lock().as_mut() {
+            Some(idle) => idle.pop(),
+            None => return Err(QueueError::Closed),
+        };
         let conn = match idle {
             Some(conn) => conn,
             None => schema::connect_reader(&self.path)?,
         };
         let result = read(&conn);
-        let mut idle = self.idle.lock();
-        if idle.len() < KEEP_IDLE {
+        if let Some(idle) = self
+            .idle
+            .lock()
+            .as_mut()
+            .filter(|idle| idle.len() < KEEP_IDLE)
+        {
             idle.push(conn);
         }
         Ok(result?)
     }
 
-    /// Closes the idle connections.
+    /// Closes the idle connections and opens no others.
     pub fn close(&self) {
-        self.idle.lock().clear();
+        self.idle.lock().take();
     }
 }
 
