@@ -26,7 +26,11 @@ pub fn of_user(snapshot: &Snapshot<'_>, user: &User) -> Result<Actor, StoreError
         user_id: user.id,
         user_row: user.row,
         name: user.name.clone(),
-        capabilities: user.capabilities.iter().map(String::as_str).collect::<Capabilities>(),
+        capabilities: user
+            .capabilities
+            .iter()
+            .map(String::as_str)
+            .collect::<Capabilities>(),
         markings,
         max_confidence: user.max_confidence,
     })
@@ -41,11 +45,20 @@ pub fn of_row(snapshot: &Snapshot<'_>, row: i64) -> Result<Option<Arc<Actor>>, S
 }
 
 /// The actor for messages of a connector: its own user, or the applicant if that user may act for others.
-pub fn of_connector(snapshot: &Snapshot<'_>, connector: &str, applicant: Option<Uuid>) -> Result<Result<Arc<Actor>, Reason>, StoreError> {
+pub fn of_connector(
+    snapshot: &Snapshot<'_>,
+    connector: &str,
+    applicant: Option<Uuid>,
+) -> Result<Result<Arc<Actor>, Reason>, StoreError> {
     let Some(registered) = snapshot.connector(connector)? else {
         return Ok(Err(Reason::UnknownConnector(connector.to_owned())));
     };
-    let Some(own) = registered.user.map(|row| of_row(snapshot, row)).transpose()?.flatten() else {
+    let Some(own) = registered
+        .user
+        .map(|row| of_row(snapshot, row))
+        .transpose()?
+        .flatten()
+    else {
         return Ok(Err(Reason::UnknownUser(connector.to_owned())));
     };
     match applicant {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     message::{self, Reason, Undeliverable},
     metrics::BatchFigures,
     prepare::Delivery,
-    reader::PUSH_PREFIX,
+    reader::{PUSH_PREFIX, ReadError, Reader},
     works,
 };
 
@@ -36,13 +36,37 @@ pub(crate) fn run(shared: &Shared, inbox: &Receiver<Delivery>) {
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let mut batch = gather(shared, inbox, first);
-        let bytes = batch.iter().map(|delivery| delivery.size).sum();
-        settle(shared, &mut batch);
-        drop(batch);
-        let in_flight = shared.budget.give_back(bytes);
-        shared.counters.set_in_flight(in_flight);
+        let batch = gather(shared, inbox, first);
+        finish(shared, batch);
     }
+}
+
+/// Reads and applies, on the calling thread, everything that is in the queues now.
+pub(crate) fn work_off(shared: &Shared) -> Result<(), ReadError> {
+    report_dead_letters(shared)?;
+    let (out, inbox) = mpsc::channel();
+    let mut reader = Reader::new(shared);
+    loop {
+        let queues = reader.queues_with_work(Duration::ZERO);
+        if queues.is_empty() || shared.budget.stopped() {
+            return Ok(());
+        }
+        for queue in queues {
+            reader.read(&queue, &out)?;
+            let batch: Vec<Delivery> = inbox.try_iter().collect();
+            if !batch.is_empty() {
+                finish(shared, batch);
+            }
+        }
+    }
+}
+
+fn finish(shared: &Shared, mut batch: Vec<Delivery>) {
+    let bytes = batch.iter().map(|delivery| delivery.size).sum();
+    settle(shared, &mut batch);
+    drop(batch);
+    let in_flight = shared.budget.give_back(bytes);
+    shared.counters.set_in_flight(in_flight);
 }
 
 /// What has arrived, up to a batch, waiting a little for more.
@@ -52,7 +76,11 @@ fn gather(shared: &Shared, inbox: &Receiver<Delivery>, first: Delivery) -> Vec<D
     let mut batch = vec![first];
     while objects < shared.options.batch_objects && batch.len() < shared.options.batch_objects {
         let left = until.saturating_duration_since(Instant::now());
-        let next = if left.is_zero() { inbox.try_recv().ok() } else { inbox.recv_timeout(left).ok() };
+        let next = if left.is_zero() {
+            inbox.try_recv().ok()
+        } else {
+            inbox.recv_timeout(left).ok()
+        };
         let Some(next) = next else { break };
         objects += next.objects();
         batch.push(next);
@@ -96,7 +124,10 @@ fn settle(shared: &Shared, batch: &mut [Delivery]) {
         };
         match (failure, &mut *batch) {
             (Failure::Later(error), _) => {
-                tracing::error!(error, "ingestion is paused: the store or the queues cannot be written; it is tried again");
+                tracing::error!(
+                    error,
+                    "ingestion is paused: the store or the queues cannot be written; it is tried again"
+                );
                 if shared.budget.pause(pause) {
                     return;
                 }
@@ -104,15 +135,33 @@ fn settle(shared: &Shared, batch: &mut [Delivery]) {
             }
             (Failure::Broken(reason), [single]) if single.parcel.is_err() => {
                 // not even its end can be recorded
-                tracing::error!(queue = &*single.queue, seq = single.seq, reason, "a dead letter cannot be recorded; it is tried again");
+                tracing::error!(
+                    queue = &*single.queue,
+                    seq = single.seq,
+                    reason,
+                    "a dead letter cannot be recorded; it is tried again"
+                );
                 if shared.budget.pause(shared.options.retry_at_most) {
                     return;
                 }
             }
             (Failure::Broken(reason), [single]) => {
-                tracing::error!(queue = &*single.queue, seq = single.seq, reason, "a message cannot be applied and becomes a dead letter");
-                let work_id = single.parcel.as_ref().ok().and_then(|parcel| parcel.work.as_deref()).map(str::to_owned);
-                single.parcel = Err(Undeliverable { reason: Reason::Failed(reason), work_id });
+                tracing::error!(
+                    queue = &*single.queue,
+                    seq = single.seq,
+                    reason,
+                    "a message cannot be applied and becomes a dead letter"
+                );
+                let work_id = single
+                    .parcel
+                    .as_ref()
+                    .ok()
+                    .and_then(|parcel| parcel.work.as_deref())
+                    .map(str::to_owned);
+                single.parcel = Err(Undeliverable {
+                    reason: Reason::Failed(reason),
+                    work_id,
+                });
             }
             (Failure::Broken(_), several) => {
                 let (left, right) = several.split_at_mut(several.len() / 2);
@@ -132,7 +181,11 @@ fn set_aside(shared: &Shared, batch: &[Delivery]) -> Result<(), Failure> {
         .iter()
         .filter_map(|delivery| {
             let undeliverable = delivery.parcel.as_ref().err()?;
-            Some(shared.queues.dead_letter(&delivery.queue, delivery.seq, &undeliverable.reason.to_string()))
+            Some(shared.queues.dead_letter(
+                &delivery.queue,
+                delivery.seq,
+                &undeliverable.reason.to_string(),
+            ))
         })
         .collect();
     for ticket in tickets {
@@ -148,10 +201,16 @@ fn set_aside(shared: &Shared, batch: &[Delivery]) -> Result<(), Failure> {
 /// Applies a batch in one transaction.
 fn attempt(shared: &Shared, batch: &mut [Delivery]) -> Result<BatchFigures, Failure> {
     let started = Instant::now();
-    let outcome = catch_unwind(AssertUnwindSafe(|| shared.store.write(|tx| apply::deliveries(tx, batch))));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        shared.store.write(|tx| apply::deliveries(tx, batch))
+    }));
     match outcome {
         Ok(Ok(mut figures)) => {
-            let oldest = batch.iter().map(|delivery| delivery.published_at).min().unwrap_or_default();
+            let oldest = batch
+                .iter()
+                .map(|delivery| delivery.published_at)
+                .min()
+                .unwrap_or_default();
             figures.lag_millis = (shared.clock.now() - oldest).unsigned_abs();
             figures.millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             Ok(figures)
@@ -161,7 +220,10 @@ fn attempt(shared: &Shared, batch: &mut [Delivery]) -> Result<BatchFigures, Fail
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(Failure::Broken(format!("a bug: {}", text.unwrap_or_default())))
+            Err(Failure::Broken(format!(
+                "a bug: {}",
+                text.unwrap_or_default()
+            )))
         }
     }
 }
@@ -180,49 +242,70 @@ fn acknowledge(shared: &Shared, batch: &[Delivery]) {
     for (queue, seq) in last {
         match shared.queues.ack_up_to(queue, seq) {
             Ok(()) | Err(QueueError::UnknownQueue(_)) => {}
-            Err(error) => tracing::warn!(queue, seq, %error, "cannot acknowledge messages; they are passed over when they come again"),
+            Err(error) => {
+                tracing::warn!(queue, seq, %error, "cannot acknowledge messages; they are passed over when they come again");
+            }
         }
     }
 }
 
 /// Tells the works of those dead letters that were set aside just before a crash.
-fn report_dead_letters(shared: &Shared) -> Result<(), ReportError> {
-    for queue in shared.queues.list().into_iter().map(|info| info.name).filter(|name| name.starts_with(PUSH_PREFIX)) {
-        let mark = shared.store.read(|snapshot| snapshot.queue_mark(&queue))?.unsigned_abs();
+fn report_dead_letters(shared: &Shared) -> Result<(), ReadError> {
+    for queue in shared
+        .queues
+        .list()
+        .into_iter()
+        .map(|info| info.name)
+        .filter(|name| name.starts_with(PUSH_PREFIX))
+    {
+        let mark = shared
+            .store
+            .read(|snapshot| snapshot.queue_mark(&queue))?
+            .unsigned_abs();
         let mut unreported = Vec::new();
-        let mut query = DeadLetterQuery { queue: Some(queue.clone()), before: None, limit: 100 };
+        let mut query = DeadLetterQuery {
+            queue: Some(queue.clone()),
+            before: None,
+            limit: 100,
+        };
         loop {
             let letters = shared.queues.dead_letters(&query)?;
             query.before = letters.last().map(|letter| letter.id);
             let found = letters.len();
-            unreported.extend(letters.into_iter().filter(|letter| letter.seq.is_some_and(|seq| seq > mark)));
+            unreported.extend(
+                letters
+                    .into_iter()
+                    .filter(|letter| letter.seq.is_some_and(|seq| seq > mark)),
+            );
             if found == 0 || unreported.is_empty() {
                 break;
             }
         }
-        let next = shared.queues.fetch(&queue, mark, 1, 1)?.first().map_or(u64::MAX, |message| message.seq);
-        for letter in unreported.into_iter().rev().filter(|letter| letter.seq.is_some_and(|seq| seq < next)) {
+        let next = shared
+            .queues
+            .fetch(&queue, mark, 1, 1)?
+            .first()
+            .map_or(u64::MAX, |message| message.seq);
+        for letter in unreported
+            .into_iter()
+            .rev()
+            .filter(|letter| letter.seq.is_some_and(|seq| seq < next))
+        {
             let body = shared.queues.dead_letter_body_of(letter.id)?;
             let work_id = match message::decode(&body) {
                 Ok(message) => message.work_id,
                 Err(undeliverable) => undeliverable.work_id,
             };
             let seq = letter.seq.unwrap_or_default();
-            shared.store.write(|tx: &mut Tx<'_>| -> Result<(), StoreError> {
-                if let Some(work) = &work_id {
-                    works::report(tx, work, 1, &[works::Failure::of_message(&letter.reason)])?;
-                }
-                tx.set_queue_mark(&queue, i64::try_from(seq).unwrap_or(i64::MAX))
-            })?;
+            shared
+                .store
+                .write(|tx: &mut Tx<'_>| -> Result<(), StoreError> {
+                    if let Some(work) = &work_id {
+                        works::report(tx, work, 1, &[works::Failure::of_message(&letter.reason)])?;
+                    }
+                    tx.set_queue_mark(&queue, i64::try_from(seq).unwrap_or(i64::MAX))
+                })?;
         }
     }
     Ok(())
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ReportError {
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }

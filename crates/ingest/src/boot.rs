@@ -33,7 +33,8 @@ const MARKINGS: [(&str, &str, &str, i64); 9] = [
 pub fn boot(tx: &mut Tx<'_>, system: &Arc<Actor>) -> Result<usize, IngestError> {
     let mut missing = Vec::new();
     for element in standard_markings().into_iter().chain(vocabulary_entries()) {
-        let id = ids::standard_id(element.kind, &element.attributes, &|_| Vec::new()).map_err(apply::RefusedReason::from)?;
+        let id = ids::standard_id(element.kind, &element.attributes, &|_| Vec::new())
+            .map_err(apply::RefusedReason::from)?;
         let known = match id {
             Some(id) => tx.resolve_one(&id.key())?.is_some(),
             None => false,
@@ -54,12 +55,15 @@ fn standard_markings() -> Vec<Element> {
     MARKINGS
         .iter()
         .filter_map(|(kind, definition, colour, order)| {
-            element("Marking-Definition", json!({
-                "definition_type": kind,
-                "definition": definition,
-                "x_opencti_color": colour,
-                "x_opencti_order": order,
-            }))
+            element(
+                "Marking-Definition",
+                json!({
+                    "definition_type": kind,
+                    "definition": definition,
+                    "x_opencti_color": colour,
+                    "x_opencti_order": order,
+                }),
+            )
         })
         .collect()
 }

@@ -30,6 +30,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub use apply::{Refused, RefusedReason, Upserted};
 pub use metrics::{Metrics, Tally};
 pub use push::{PushError, Pushed};
+pub use reader::ReadError;
 
 use apply::engine::Stop;
 use budget::Budget;
@@ -84,7 +85,9 @@ pub struct Ingest(Arc<Shared>);
 
 impl std::fmt::Debug for Ingest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ingest").field("options", &self.0.options).finish_non_exhaustive()
+        f.debug_struct("Ingest")
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,9 +106,9 @@ impl From<Stop> for IngestError {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Refused(reason) => Self::Refused(reason),
-            Stop::Waits(missing) => {
-                Self::Refused(RefusedReason::MissingReference(missing.first().map(ToString::to_string).unwrap_or_default()))
-            }
+            Stop::Waits(missing) => Self::Refused(RefusedReason::MissingReference(
+                missing.first().map(ToString::to_string).unwrap_or_default(),
+            )),
             Stop::Store(error) => Self::Store(error),
         }
     }
@@ -166,7 +169,18 @@ impl Ingest {
             thread("ingest-read", move || reader::run(&reading, &out))?,
             thread("ingest-apply", move || applier::run(&applying, &inbox))?,
         ];
-        Ok(Running { ingest: self.clone(), threads })
+        Ok(Running {
+            ingest: self.clone(),
+            threads,
+        })
+    }
+
+    /// Reads and applies, on the calling thread, everything that is in the queues now. Not while the threads are running.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the queues or the store cannot be read.
+    pub fn work_off(&self) -> Result<(), ReadError> {
+        applier::work_off(&self.0)
     }
 
     /// Adds one element at once: creates it or merges it into what it is already.
@@ -182,15 +196,27 @@ impl Ingest {
     ///
     /// # Errors
     /// As [`Ingest::upsert`].
-    pub fn upsert_all(&self, actor: &Arc<Actor>, elements: Vec<Element>) -> Result<Vec<Upserted>, IngestError> {
-        self.0.store.write(|tx| Ok(apply::direct(tx, actor, elements)?))
+    pub fn upsert_all(
+        &self,
+        actor: &Arc<Actor>,
+        elements: Vec<Element>,
+    ) -> Result<Vec<Upserted>, IngestError> {
+        self.0
+            .store
+            .write(|tx| Ok(apply::direct(tx, actor, elements)?))
     }
 
     /// Keeps a bundle that came through the API and queues it for its connector.
     ///
     /// # Errors
     /// [`PushError`] when it is not a bundle, the connector is unknown or the queue is full; nothing is kept then.
-    pub fn push_bundle(&self, actor: &Actor, connector: &str, bundle: &str, work: Option<&str>) -> Result<Pushed, PushError> {
+    pub fn push_bundle(
+        &self,
+        actor: &Actor,
+        connector: &str,
+        bundle: &str,
+        work: Option<&str>,
+    ) -> Result<Pushed, PushError> {
         push::push(&self.0, actor, connector, bundle, work)
     }
 
@@ -202,7 +228,10 @@ impl Ingest {
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, PushError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| PushError::Thread(error.to_string()))
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(|error| PushError::Thread(error.to_string()))
 }
 
 /// Digest of an input as stored with the object: of its text, and of who says it with which confidence.

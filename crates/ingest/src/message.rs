@@ -67,13 +67,17 @@ pub enum Reason {
     #[error("event messages are not available in this release; send the objects as a bundle")]
     Event,
     /// The message belongs to a draft.
-    #[error("imports into a draft are not available in this release; send the bundle without a draft")]
+    #[error(
+        "imports into a draft are not available in this release; send the bundle without a draft"
+    )]
     Draft,
     /// The connector of the queue is not registered.
     #[error("the connector {0} is not registered; register it and replay the message")]
     UnknownConnector(String),
     /// The user the connector runs as does not exist.
-    #[error("the user of connector {0} does not exist any more; register the connector again and replay the message")]
+    #[error(
+        "the user of connector {0} does not exist any more; register the connector again and replay the message"
+    )]
     UnknownUser(String),
     /// Applying the message failed in a way that is our fault.
     #[error("the message could not be applied: {0}")]
@@ -156,15 +160,24 @@ pub fn decode(body: &[u8]) -> Result<Message, Undeliverable> {
         work_id: None,
     })?;
     let work_id = text(envelope.work_id);
-    let refuse = |reason| Undeliverable { reason, work_id: work_id.clone() };
+    let refuse = |reason| Undeliverable {
+        reason,
+        work_id: work_id.clone(),
+    };
     if text(envelope.draft_id).is_some() {
         return Err(refuse(Reason::Draft));
     }
     let content = match text(envelope.kind).as_deref() {
         None | Some("bundle") => Content::Bundle(bundle(envelope.content).map_err(refuse)?),
-        Some(PUSHED) => Content::Pushed(value(envelope.push_id).ok_or_else(|| refuse(Reason::NoContent))?),
+        Some(PUSHED) => {
+            Content::Pushed(value(envelope.push_id).ok_or_else(|| refuse(Reason::NoContent))?)
+        }
         Some("event") => return Err(refuse(Reason::Event)),
-        Some(other) => return Err(refuse(Reason::UnknownType(other.chars().take(60).collect()))),
+        Some(other) => {
+            return Err(refuse(Reason::UnknownType(
+                other.chars().take(60).collect(),
+            )));
+        }
     };
     Ok(Message {
         content,
@@ -182,7 +195,9 @@ pub fn decode(body: &[u8]) -> Result<Message, Undeliverable> {
 
 /// The bytes inside `content`.
 fn bundle(content: Option<&RawValue>) -> Result<Vec<u8>, Reason> {
-    let content = content.filter(|raw| raw.get() != "null").ok_or(Reason::NoContent)?;
+    let content = content
+        .filter(|raw| raw.get() != "null")
+        .ok_or(Reason::NoContent)?;
     let Text(content) = serde_json::from_str(content.get())
         .map_err(|_| Reason::NotBase64("it must be a text".to_owned()))?;
     if content.is_empty() {
@@ -222,29 +237,59 @@ mod tests {
         let body = br#"{"content": "e30", "work_id": 7, "applicant_id": "me", "entities_types": "all", "no_split": "yes", "draft_id": null, "type": null}"#;
         assert_eq!(
             decode(body).unwrap(),
-            Message { content: Content::Bundle(b"{}".to_vec()), work_id: None, applicant: None, entity_types: vec![], no_split: false }
+            Message {
+                content: Content::Bundle(b"{}".to_vec()),
+                work_id: None,
+                applicant: None,
+                entity_types: vec![],
+                no_split: false
+            }
         );
     }
 
     #[test]
     fn escaped_base64_is_decoded() {
-        assert_eq!(decode(br#"{"content": "\/\/8="}"#).unwrap().content, Content::Bundle(vec![255, 255]));
+        assert_eq!(
+            decode(br#"{"content": "\/\/8="}"#).unwrap().content,
+            Content::Bundle(vec![255, 255])
+        );
     }
 
     #[test]
     fn what_cannot_be_imported_is_refused_with_its_reason() {
         assert!(matches!(reason("nonsense"), Reason::NotJson(_)));
         assert!(matches!(reason("[]"), Reason::NotJson(_)));
-        assert!(matches!(reason("{\"content\": \"e30=\""), Reason::NotJson(_)));
+        assert!(matches!(
+            reason("{\"content\": \"e30=\""),
+            Reason::NotJson(_)
+        ));
         assert_eq!(reason("{}"), Reason::NoContent);
         assert_eq!(reason(r#"{"content": null}"#), Reason::NoContent);
         assert_eq!(reason(r#"{"content": ""}"#), Reason::NoContent);
-        assert!(matches!(reason(r#"{"content": {"type": "bundle"}}"#), Reason::NotBase64(_)));
-        assert!(matches!(reason(r#"{"content": "not base64!"}"#), Reason::NotBase64(_)));
-        assert_eq!(reason(r#"{"type": "event", "content": "e30="}"#), Reason::Event);
-        assert_eq!(reason(r#"{"draft_id": "d", "content": "e30="}"#), Reason::Draft);
-        assert_eq!(reason(r#"{"type": "gift", "content": "e30="}"#), Reason::UnknownType("gift".to_owned()));
-        assert!(matches!(decode(b"\xff\xfe").unwrap_err().reason, Reason::NotJson(_)));
+        assert!(matches!(
+            reason(r#"{"content": {"type": "bundle"}}"#),
+            Reason::NotBase64(_)
+        ));
+        assert!(matches!(
+            reason(r#"{"content": "not base64!"}"#),
+            Reason::NotBase64(_)
+        ));
+        assert_eq!(
+            reason(r#"{"type": "event", "content": "e30="}"#),
+            Reason::Event
+        );
+        assert_eq!(
+            reason(r#"{"draft_id": "d", "content": "e30="}"#),
+            Reason::Draft
+        );
+        assert_eq!(
+            reason(r#"{"type": "gift", "content": "e30="}"#),
+            Reason::UnknownType("gift".to_owned())
+        );
+        assert!(matches!(
+            decode(b"\xff\xfe").unwrap_err().reason,
+            Reason::NotJson(_)
+        ));
     }
 
     #[test]
@@ -256,7 +301,10 @@ mod tests {
     #[test]
     fn a_pointer_to_a_pushed_bundle_survives_the_queue() {
         let message = decode(&pointer(42, "work_1")).unwrap();
-        assert_eq!((message.content, message.work_id.as_deref()), (Content::Pushed(42), Some("work_1")));
+        assert_eq!(
+            (message.content, message.work_id.as_deref()),
+            (Content::Pushed(42), Some("work_1"))
+        );
         assert_eq!(pointed(&pointer(42, "work_1")), Some(42));
         assert_eq!(pointed(br#"{"content": "e30="}"#), None);
     }

@@ -78,7 +78,8 @@ struct Window {
 impl Window {
     fn add(&mut self, now: Millis, objects: u64) {
         let second = now / 1000;
-        let bucket = &mut self.buckets[usize::try_from(second.rem_euclid(WINDOW_SECONDS as i64)).unwrap_or(0)];
+        let bucket = &mut self.buckets
+            [usize::try_from(second.rem_euclid(WINDOW_SECONDS as i64)).unwrap_or(0)];
         if bucket.0 != second {
             *bucket = (second, 0);
         }
@@ -88,7 +89,12 @@ impl Window {
     fn rate(&self, now: Millis) -> f64 {
         let second = now / 1000;
         let recent = |at: i64| at <= second && at > second - WINDOW_SECONDS as i64;
-        let objects: u64 = self.buckets.iter().filter(|(at, _)| recent(*at)).map(|(_, objects)| objects).sum();
+        let objects: u64 = self
+            .buckets
+            .iter()
+            .filter(|(at, _)| recent(*at))
+            .map(|(_, objects)| objects)
+            .sum();
         objects as f64 / WINDOW_SECONDS as f64
     }
 }
@@ -155,7 +161,15 @@ mod tests {
     #[test]
     fn the_rate_forgets_what_is_older_than_ten_seconds() {
         let counters = Counters::default();
-        let batch = BatchFigures { objects: Tally { created: 60, unchanged: 40, ..Tally::default() }, messages: 1, ..BatchFigures::default() };
+        let batch = BatchFigures {
+            objects: Tally {
+                created: 60,
+                unchanged: 40,
+                ..Tally::default()
+            },
+            messages: 1,
+            ..BatchFigures::default()
+        };
         counters.committed(1_000_000, &batch);
         counters.committed(1_004_000, &batch);
         assert!((counters.read(1_005_000).objects_per_second - 20.0).abs() < f64::EPSILON);

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use ferrocti_model::{
     Key, StixId,
     bundle::{self, BundleError, Limits},
-    stix::{self, Refusal},
+    stix::{self, Refusal, RefusalReason},
 };
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
@@ -50,6 +50,8 @@ pub(crate) struct Parcel {
     pub entity_types: Vec<String>,
     /// Whether its work hears of it once, as a whole.
     pub whole: bool,
+    /// Whether it came with exactly one object, which its sender has announced.
+    pub single: bool,
     /// Number of the row in `push` that holds it, for a bundle pushed through the API. Its expectations are counted already.
     pub push: Option<i64>,
     /// The row in `push` is gone: it has been applied.
@@ -107,7 +109,11 @@ pub(crate) fn decode(json: &str) -> Result<Box<Ready>, Refusal> {
 }
 
 /// Cuts the bundle of a decoded message into objects. `pushed` is the text of the bundle that a pointer leads to.
-pub(crate) fn parcel(connector: &Arc<str>, message: Message, pushed: Option<String>) -> Result<Parcel, Undeliverable> {
+pub(crate) fn parcel(
+    connector: &Arc<str>,
+    message: Message,
+    pushed: Option<String>,
+) -> Result<Parcel, Undeliverable> {
     let (push, bytes, gone) = match (message.content, pushed) {
         (Content::Bundle(bytes), _) => (None, bytes, false),
         (Content::Pushed(push), Some(text)) => (Some(push), text.into_bytes(), false),
@@ -119,6 +125,7 @@ pub(crate) fn parcel(connector: &Arc<str>, message: Message, pushed: Option<Stri
         applicant: message.applicant,
         entity_types: message.entity_types,
         whole: message.no_split,
+        single: false,
         push,
         gone,
         text: "".into(),
@@ -127,37 +134,58 @@ pub(crate) fn parcel(connector: &Arc<str>, message: Message, pushed: Option<Stri
     if gone {
         return Ok(parcel);
     }
-    let text = utf8(bytes);
-    parcel.items = items(&text).map_err(|error| Undeliverable {
+    // bytes that are not UTF-8 become U+FFFD, and the objects they stand in are refused
+    let (text, damaged) = match String::from_utf8(bytes) {
+        Ok(text) => (text, false),
+        Err(error) => (String::from_utf8_lossy(error.as_bytes()).into_owned(), true),
+    };
+    let (mut items, duplicates) = items(&text).map_err(|error| Undeliverable {
         reason: Reason::NotBundle(error.to_string()),
         work_id: message.work_id,
     })?;
+    for item in items.iter_mut().filter(|_| damaged) {
+        let json = text.get(item.range.clone()).unwrap_or_default();
+        if json.contains('\u{fffd}') {
+            let id = item
+                .key
+                .and_then(|key| key.ident())
+                .map(|ident| ident.to_string());
+            let reason = RefusalReason::NotAnObject("its text is not valid UTF-8".to_owned());
+            item.decoded = Some(Err(Refusal {
+                id,
+                name: None,
+                reason,
+            }));
+        }
+    }
+    parcel.single = items.len() + duplicates == 1;
+    parcel.items = items;
     parcel.text = text.into();
     Ok(parcel)
 }
 
-/// The text of a bundle. Bytes that are not UTF-8 become U+FFFD, which the objects they stand in are refused for.
-fn utf8(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-/// The objects of a bundle, cut but not decoded.
-pub(crate) fn items(text: &str) -> Result<Vec<Item>, BundleError> {
+/// The objects of a bundle, cut but not decoded, and how many of the same id were left out.
+pub(crate) fn items(text: &str) -> Result<(Vec<Item>, usize), BundleError> {
     let bundle = bundle::parse(text.as_bytes(), Limits::default())?;
     let start = text.as_ptr() as usize;
-    Ok(bundle
+    let items = bundle
         .objects
         .iter()
         .map(|object| {
             let from = (object.json.as_ptr() as usize).saturating_sub(start);
             Item {
                 range: from..from + object.json.len(),
-                key: object.id.as_deref().and_then(|id| StixId::parse(id).ok()).map(|id| id.key()),
+                key: object
+                    .id
+                    .as_deref()
+                    .and_then(|id| StixId::parse(id).ok())
+                    .map(|id| id.key()),
                 digest: xxh3_64(without_dependency_count(object.json).as_bytes()),
                 decoded: None,
             }
         })
-        .collect())
+        .collect();
+    Ok((items, bundle.duplicates.len()))
 }
 
 /// Clients append `"nb_deps": n` to each object. It tells about the bundle, not about the object, so the digest leaves it out.
@@ -167,8 +195,11 @@ pub(crate) fn without_dependency_count(json: &str) -> &str {
         .windows(11)
         .rposition(|window| window == b",\"nb_deps\":" || window == b", \"nb_deps\"")
         .filter(|at| {
-            let rest = json.as_bytes()[tail + at + 11..].strip_suffix(b"}").unwrap_or(b"}");
-            rest.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b':'))
+            let rest = json.as_bytes()[tail + at + 11..]
+                .strip_suffix(b"}")
+                .unwrap_or(b"}");
+            rest.iter()
+                .all(|byte| byte.is_ascii_digit() || matches!(byte, b' ' | b':'))
         })
         .and_then(|at| json.get(..tail + at))
         .unwrap_or(json)
@@ -185,8 +216,14 @@ mod tests {
             (r#"{"id":"a","nb_deps":1}"#, r#"{"id":"a""#),
             (r#"{"id":"a"}"#, r#"{"id":"a"}"#),
             (r#"{"nb_deps": 1, "id":"a"}"#, r#"{"nb_deps": 1, "id":"a"}"#),
-            (r#"{"id":"a","x":{"b":1,"nb_deps":2},"y":3}"#, r#"{"id":"a","x":{"b":1,"nb_deps":2},"y":3}"#),
-            (r#"{"id":"a","x":{"b":1,"nb_deps":2}}"#, r#"{"id":"a","x":{"b":1,"nb_deps":2}}"#),
+            (
+                r#"{"id":"a","x":{"b":1,"nb_deps":2},"y":3}"#,
+                r#"{"id":"a","x":{"b":1,"nb_deps":2},"y":3}"#,
+            ),
+            (
+                r#"{"id":"a","x":{"b":1,"nb_deps":2}}"#,
+                r#"{"id":"a","x":{"b":1,"nb_deps":2}}"#,
+            ),
             ("", ""),
             ("7", "7"),
         ] {
@@ -197,8 +234,11 @@ mod tests {
     #[test]
     fn items_point_into_the_text() {
         let text = r#"{"type":"bundle","objects":[ {"id":"malware--11111111-1111-4111-8111-111111111111","type":"malware"}, 7 ]}"#;
-        let items = items(text).unwrap();
-        assert_eq!(&text[items[0].range.clone()], r#"{"id":"malware--11111111-1111-4111-8111-111111111111","type":"malware"}"#);
+        let (items, _) = items(text).unwrap();
+        assert_eq!(
+            &text[items[0].range.clone()],
+            r#"{"id":"malware--11111111-1111-4111-8111-111111111111","type":"malware"}"#
+        );
         assert!(items[0].key.is_some() && items[1].key.is_none());
         assert_eq!(&text[items[1].range.clone()], "7");
     }

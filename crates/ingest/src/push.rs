@@ -46,16 +46,29 @@ pub enum PushError {
 }
 
 /// See [`crate::Ingest::push_bundle`].
-pub(crate) fn push(shared: &Shared, actor: &Actor, connector: &str, bundle: &str, work: Option<&str>) -> Result<Pushed, PushError> {
-    let objects = prepare::items(bundle)?.len();
+pub(crate) fn push(
+    shared: &Shared,
+    actor: &Actor,
+    connector: &str,
+    bundle: &str,
+    work: Option<&str>,
+) -> Result<Pushed, PushError> {
+    let objects = prepare::items(bundle)?.0.len();
     let queue = push_queue(connector);
     // refused before anything is kept, as the queue would refuse the message itself
     let limit = shared.queues.options().max_queue_bytes;
     let bytes = shared.queues.depth(&queue).map_or(0, |depth| depth.bytes);
     if bytes.saturating_add(bundle.len() as u64) > limit {
-        return Err(QueueError::QueueFull { queue, bytes, limit }.into());
+        return Err(QueueError::QueueFull {
+            queue,
+            bytes,
+            limit,
+        }
+        .into());
     }
-    let (push, work) = shared.store.write(|tx| keep(tx, actor, connector, bundle, work, objects))?;
+    let (push, work) = shared
+        .store
+        .write(|tx| keep(tx, actor, connector, bundle, work, objects))?;
     let message = Publish {
         body: message::pointer(push, &work).into(),
         size_hint: Some(bundle.len() as u64),
@@ -72,8 +85,17 @@ pub(crate) fn push(shared: &Shared, actor: &Actor, connector: &str, bundle: &str
 }
 
 /// Keeps the bundle and announces its objects, beginning a work if none was given.
-fn keep(tx: &mut Tx<'_>, actor: &Actor, connector: &str, bundle: &str, work: Option<&str>, objects: usize) -> Result<(i64, String), PushError> {
-    let registered = tx.connector(connector)?.ok_or_else(|| PushError::UnknownConnector(connector.to_owned()))?;
+fn keep(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    connector: &str,
+    bundle: &str,
+    work: Option<&str>,
+    objects: usize,
+) -> Result<(i64, String), PushError> {
+    let registered = tx
+        .connector(connector)?
+        .ok_or_else(|| PushError::UnknownConnector(connector.to_owned()))?;
     let work = match work {
         Some(work) if tx.work_exists(work)? => work.to_owned(),
         Some(work) => return Err(PushError::WorkNotAlive(work.to_owned())),
@@ -91,7 +113,12 @@ fn keep(tx: &mut Tx<'_>, actor: &Actor, connector: &str, bundle: &str, work: Opt
         }
     };
     works::expect(tx, &work, i64::try_from(objects).unwrap_or(i64::MAX))?;
-    let push = tx.insert_push(&NewPush { connector, work: Some(&work), user: actor.user_row, bundle: bundle.as_bytes() })?;
+    let push = tx.insert_push(&NewPush {
+        connector,
+        work: Some(&work),
+        user: actor.user_row,
+        bundle: bundle.as_bytes(),
+    })?;
     Ok((push, work))
 }
 
@@ -103,16 +130,26 @@ pub(crate) fn restore(shared: &Shared) -> Result<(), PushError> {
     }
     let queued = queued(shared)?;
     for (push, connector) in kept.into_iter().filter(|(push, _)| !queued.contains(push)) {
-        let Some(found) = shared.store.read(|snapshot| snapshot.push(push))? else { continue };
+        let Some(found) = shared.store.read(|snapshot| snapshot.push(push))? else {
+            continue;
+        };
         let message = Publish {
             body: message::pointer(push, found.work.as_deref().unwrap_or_default()).into(),
             size_hint: Some(found.bundle.len() as u64),
             ..Publish::default()
         };
-        match shared.queues.publish(&push_queue(&connector), message).wait() {
+        match shared
+            .queues
+            .publish(&push_queue(&connector), message)
+            .wait()
+        {
             Ok(_) => {}
             Err(QueueError::UnknownQueue(_)) => {
-                tracing::warn!(push, connector, "a pushed bundle is dropped: its connector was deleted");
+                tracing::warn!(
+                    push,
+                    connector,
+                    "a pushed bundle is dropped: its connector was deleted"
+                );
                 shared.store.write(|tx| tx.delete_push(push))?;
             }
             Err(error) => return Err(error.into()),
@@ -124,13 +161,23 @@ pub(crate) fn restore(shared: &Shared) -> Result<(), PushError> {
 /// The kept bundles that messages in the queues point to.
 fn queued(shared: &Shared) -> Result<HashSet<i64>, QueueError> {
     let mut found = HashSet::new();
-    for queue in shared.queues.list().into_iter().map(|info| info.name).filter(|name| name.starts_with(PUSH_PREFIX)) {
+    for queue in shared
+        .queues
+        .list()
+        .into_iter()
+        .map(|info| info.name)
+        .filter(|name| name.starts_with(PUSH_PREFIX))
+    {
         let mut after = 0;
         loop {
             let messages = shared.queues.fetch(&queue, after, 1000, 4 << 20)?;
             let Some(last) = messages.last() else { break };
             after = last.seq;
-            found.extend(messages.iter().filter_map(|message| message::pointed(&message.body)));
+            found.extend(
+                messages
+                    .iter()
+                    .filter_map(|message| message::pointed(&message.body)),
+            );
         }
     }
     Ok(found)

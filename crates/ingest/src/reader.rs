@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, mpsc::Sender},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ferrocti_broker::{Claim, Message, QueueError};
@@ -26,10 +26,10 @@ const DECODE_AHEAD: usize = 20_000;
 
 /// Reads until stopped or until nobody takes the deliveries any more.
 pub(crate) fn run(shared: &Shared, out: &Sender<Delivery>) {
-    let mut reader = Reader { shared, positions: HashMap::new(), claims: HashMap::new() };
+    let mut reader = Reader::new(shared);
     let mut turn = 0_usize;
     while !shared.budget.stopped() {
-        let mut queues = reader.queues_with_work();
+        let mut queues = reader.queues_with_work(IDLE);
         if queues.is_empty() {
             continue;
         }
@@ -52,35 +52,55 @@ pub(crate) fn run(shared: &Shared, out: &Sender<Delivery>) {
     }
 }
 
+/// Why messages cannot be read.
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
+pub enum ReadError {
+    /// The queues failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-struct Reader<'s> {
+pub(crate) struct Reader<'s> {
     shared: &'s Shared,
     /// Up to which message each queue has been read.
     positions: HashMap<String, u64>,
     claims: HashMap<String, Claim>,
 }
 
-impl Reader<'_> {
-    fn queues_with_work(&self) -> Vec<String> {
-        let position = |name: &str| name.starts_with(PUSH_PREFIX).then(|| self.positions.get(name).copied().unwrap_or(0));
-        let queues = self.shared.queues.wait_for_work(position, IDLE);
-        if queues.is_empty() && self.shared.queues.list().is_empty() {
+impl<'s> Reader<'s> {
+    pub(crate) fn new(shared: &'s Shared) -> Self {
+        Self {
+            shared,
+            positions: HashMap::new(),
+            claims: HashMap::new(),
+        }
+    }
+
+    /// The push queues with messages that were not read yet, waiting for some if there are none.
+    pub(crate) fn queues_with_work(&self, patience: Duration) -> Vec<String> {
+        let position = |name: &str| {
+            name.starts_with(PUSH_PREFIX)
+                .then(|| self.positions.get(name).copied().unwrap_or(0))
+        };
+        let started = Instant::now();
+        let queues = self.shared.queues.wait_for_work(position, patience);
+        if queues.is_empty() {
             // a closed queue file answers at once
-            self.shared.budget.pause(IDLE);
+            self.shared
+                .budget
+                .pause(patience.saturating_sub(started.elapsed()));
         }
         queues
     }
 
     /// Reads some messages of one queue. `false`: stopped.
-    fn read(&mut self, queue: &str, out: &Sender<Delivery>) -> Result<bool, ReadError> {
-        let Some(available) = self.shared.budget.available() else { return Ok(false) };
+    pub(crate) fn read(&mut self, queue: &str, out: &Sender<Delivery>) -> Result<bool, ReadError> {
+        let Some(available) = self.shared.budget.available() else {
+            return Ok(false);
+        };
         if !self.claims.contains_key(queue) {
             match self.shared.queues.claim(queue) {
                 Ok(claim) => drop(self.claims.insert(queue.to_owned(), claim)),
@@ -90,7 +110,12 @@ impl Reader<'_> {
         }
         let position = self.positions.get(queue).copied().unwrap_or(0);
         let options = &self.shared.options;
-        let messages = match self.shared.queues.fetch(queue, position, options.turn_messages, available.min(options.turn_bytes)) {
+        let messages = match self.shared.queues.fetch(
+            queue,
+            position,
+            options.turn_messages,
+            available.min(options.turn_bytes),
+        ) {
             Ok(messages) => messages,
             Err(QueueError::UnknownQueue(_)) => {
                 // deleted since; a new queue of the name is claimed anew
@@ -99,11 +124,20 @@ impl Reader<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(last) = messages.last().map(|message| message.seq) else { return Ok(true) };
-        let bytes = messages.iter().map(|message| message.body.len() as u64).sum();
+        let Some(last) = messages.last().map(|message| message.seq) else {
+            return Ok(true);
+        };
+        let bytes = messages
+            .iter()
+            .map(|message| message.body.len() as u64)
+            .sum();
         let in_flight = self.shared.budget.take(bytes);
         self.shared.counters.set_in_flight(in_flight);
-        let deliveries = match self.shared.store.read(|snapshot| deliveries(snapshot, queue, messages)) {
+        let deliveries = match self
+            .shared
+            .store
+            .read(|snapshot| deliveries(snapshot, queue, messages))
+        {
             Ok(deliveries) => deliveries,
             Err(error) => {
                 self.shared.budget.give_back(bytes);
@@ -121,7 +155,11 @@ impl Reader<'_> {
 }
 
 /// Decodes messages of one queue, in order.
-fn deliveries(snapshot: &Snapshot<'_>, queue: &str, messages: Vec<Message>) -> Result<Vec<Delivery>, ReadError> {
+fn deliveries(
+    snapshot: &Snapshot<'_>,
+    queue: &str,
+    messages: Vec<Message>,
+) -> Result<Vec<Delivery>, ReadError> {
     let name: Arc<str> = queue.into();
     let connector: Arc<str> = queue.strip_prefix(PUSH_PREFIX).unwrap_or(queue).into();
     let mut deliveries = Vec::with_capacity(messages.len());
@@ -145,7 +183,11 @@ fn deliveries(snapshot: &Snapshot<'_>, queue: &str, messages: Vec<Message>) -> R
 }
 
 /// Opens the envelope of one message and cuts its bundle.
-fn open(snapshot: &Snapshot<'_>, connector: &Arc<str>, message: &Message) -> Result<Result<Parcel, Undeliverable>, StoreError> {
+fn open(
+    snapshot: &Snapshot<'_>,
+    connector: &Arc<str>,
+    message: &Message,
+) -> Result<Result<Parcel, Undeliverable>, StoreError> {
     let decoded = match message::decode(&message.body) {
         Ok(decoded) => decoded,
         Err(undeliverable) => return Ok(Err(undeliverable)),
@@ -155,7 +197,10 @@ fn open(snapshot: &Snapshot<'_>, connector: &Arc<str>, message: &Message) -> Res
         Content::Pushed(id) => match snapshot.push(id)? {
             // a connector must not point to what another one pushed
             Some(push) if push.connector != **connector => {
-                return Ok(Err(Undeliverable { reason: Reason::NoContent, work_id: decoded.work_id }));
+                return Ok(Err(Undeliverable {
+                    reason: Reason::NoContent,
+                    work_id: decoded.work_id,
+                }));
             }
             push => push.map(|push| String::from_utf8_lossy(&push.bundle).into_owned()),
         },
@@ -165,18 +210,26 @@ fn open(snapshot: &Snapshot<'_>, connector: &Arc<str>, message: &Message) -> Res
 
 /// Decodes the objects that are not known to be unchanged.
 fn decode_changed(snapshot: &Snapshot<'_>, parcel: &mut Parcel) -> Result<(), StoreError> {
-    let Ok(actor) = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)? else { return Ok(()) };
+    let Ok(actor) = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)? else {
+        return Ok(());
+    };
     let keys: Vec<Key> = parcel.items.iter().filter_map(|item| item.key).collect();
     let stored = snapshot.resolve(&keys)?;
     let known: Vec<_> = stored.iter().copied().flatten().collect();
-    let digests: HashMap<_, _> = known.iter().copied().zip(snapshot.digests(&known)?).collect();
+    let digests: HashMap<_, _> = known
+        .iter()
+        .copied()
+        .zip(snapshot.digests(&known)?)
+        .collect();
     let mut stored = stored.into_iter();
     let mut left = DECODE_AHEAD;
     for index in 0..parcel.items.len() {
         let item = &parcel.items[index];
         let iid = item.key.and_then(|_| stored.next().flatten());
-        let unchanged = iid.is_some_and(|iid| digests.get(&iid).copied().flatten() == Some(digest(item.digest, &actor)));
-        if !unchanged && left > 0 {
+        let unchanged = iid.is_some_and(|iid| {
+            digests.get(&iid).copied().flatten() == Some(digest(item.digest, &actor))
+        });
+        if !unchanged && left > 0 && item.decoded.is_none() {
             left -= 1;
             let decoded = parcel.decode(index);
             parcel.items[index].decoded = Some(decoded);

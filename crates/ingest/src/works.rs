@@ -32,14 +32,24 @@ impl Failure {
             (Some(text), None) | (None, Some(text)) => format!("{text}: "),
             (None, None) => String::new(),
         };
-        let source = if json.len() < SOURCE_BYTES { json.to_owned() } else { "Bundle too large".to_owned() };
-        Self { error: format!("{subject}{reason}"), source }
+        let source = if json.len() < SOURCE_BYTES {
+            json.to_owned()
+        } else {
+            "Bundle too large".to_owned()
+        };
+        Self {
+            error: format!("{subject}{reason}"),
+            source,
+        }
     }
 
     /// A message that could not be imported as a whole.
     #[must_use]
     pub fn of_message(reason: &str) -> Self {
-        Self { error: reason.to_owned(), source: "The message is kept among the dead letters".to_owned() }
+        Self {
+            error: reason.to_owned(),
+            source: "The message is kept among the dead letters".to_owned(),
+        }
     }
 }
 
@@ -105,18 +115,35 @@ pub fn is_alive(tx: &Tx<'_>, id: &str) -> Result<bool, StoreError> {
 
 /// Announces objects. `false`: there is no such work.
 pub fn expect(tx: &mut Tx<'_>, id: &str, objects: i64) -> Result<bool, StoreError> {
-    change(tx, id, |work, _| work.expected = work.expected.saturating_add(objects.max(0)))
+    change(tx, id, |work, _| {
+        work.expected = work.expected.saturating_add(objects.max(0));
+    })
 }
 
 /// Takes back an announcement of objects that will not come after all.
 pub(crate) fn retract(tx: &mut Tx<'_>, id: &str, objects: usize) -> Result<(), StoreError> {
-    change(tx, id, |work, _| work.expected = (work.expected - i64::try_from(objects).unwrap_or(i64::MAX)).max(0))?;
+    change(tx, id, |work, _| {
+        work.expected = (work.expected - i64::try_from(objects).unwrap_or(i64::MAX)).max(0);
+    })?;
     Ok(())
 }
 
 /// Reports objects as dealt with, with those that failed, and completes the work if it was the last. `false`: there is no such work.
-pub fn report(tx: &mut Tx<'_>, id: &str, objects: i64, failures: &[Failure]) -> Result<bool, StoreError> {
-    record(tx, id, &Progress { processed: objects, failures, ..Progress::default() })
+pub fn report(
+    tx: &mut Tx<'_>,
+    id: &str,
+    objects: i64,
+    failures: &[Failure],
+) -> Result<bool, StoreError> {
+    record(
+        tx,
+        id,
+        &Progress {
+            processed: objects,
+            failures,
+            ..Progress::default()
+        },
+    )
 }
 
 /// Several steps of a work at once.
@@ -134,10 +161,18 @@ pub struct Progress<'a> {
 
 /// Records several steps at once. `false`: there is no such work.
 pub fn record(tx: &mut Tx<'_>, id: &str, progress: &Progress<'_>) -> Result<bool, StoreError> {
-    let Some(mut work) = tx.work(id)? else { return Ok(false) };
+    let Some(mut work) = tx.work(id)? else {
+        return Ok(false);
+    };
     let now = tx.now();
     for failure in progress.failures {
-        tx.add_work_note(&mut work, NoteKind::Error, &failure.error, &failure.source, KEPT_NOTES)?;
+        tx.add_work_note(
+            &mut work,
+            NoteKind::Error,
+            &failure.error,
+            &failure.source,
+            KEPT_NOTES,
+        )?;
     }
     for message in progress.messages {
         tx.add_work_note(&mut work, NoteKind::Message, message, "", KEPT_NOTES)?;
@@ -157,7 +192,9 @@ pub fn record(tx: &mut Tx<'_>, id: &str, progress: &Progress<'_>) -> Result<bool
 
 /// The connector has taken the work. `false`: there is no such work.
 pub fn to_received(tx: &mut Tx<'_>, id: &str, message: &str) -> Result<bool, StoreError> {
-    let Some(mut work) = tx.work(id)? else { return Ok(false) };
+    let Some(mut work) = tx.work(id)? else {
+        return Ok(false);
+    };
     note(tx, &mut work, message, false)?;
     work.updated_at = tx.now();
     work.received_at = Some(work.updated_at);
@@ -169,8 +206,15 @@ pub fn to_received(tx: &mut Tx<'_>, id: &str, message: &str) -> Result<bool, Sto
 }
 
 /// The connector is done with its part. `false`: there is no such work.
-pub fn to_processed(tx: &mut Tx<'_>, id: &str, message: &str, in_error: bool) -> Result<bool, StoreError> {
-    let Some(mut work) = tx.work(id)? else { return Ok(false) };
+pub fn to_processed(
+    tx: &mut Tx<'_>,
+    id: &str,
+    message: &str,
+    in_error: bool,
+) -> Result<bool, StoreError> {
+    let Some(mut work) = tx.work(id)? else {
+        return Ok(false);
+    };
     note(tx, &mut work, message, in_error)?;
     let now = tx.now();
     work.updated_at = now;
@@ -194,7 +238,9 @@ pub fn ping(tx: &mut Tx<'_>, id: &str) -> Result<bool, StoreError> {
 
 /// Notes the draft that the work writes into. `false`: there is no such work.
 pub fn add_draft_context(tx: &mut Tx<'_>, id: &str, draft: &str) -> Result<bool, StoreError> {
-    change(tx, id, |work, _| work.draft_context = Some(draft.to_owned()).filter(|draft| !draft.is_empty()))
+    change(tx, id, |work, _| {
+        work.draft_context = Some(draft.to_owned()).filter(|draft| !draft.is_empty());
+    })
 }
 
 /// Deletes a work; what is still queued for it is dropped. `false`: there was none.
@@ -219,11 +265,21 @@ pub struct Housekeeping {
 /// To be done every minute: completes works that a later work of the same connector has overtaken, and deletes old complete ones.
 pub fn housekeeping(tx: &mut Tx<'_>, now: Millis) -> Result<Housekeeping, StoreError> {
     let mut done = Housekeeping::default();
-    let mut open = all(tx, &WorkQuery { statuses: vec![WorkStatus::Wait, WorkStatus::Progress], ..WorkQuery::default() })?;
+    let mut open = all(
+        tx,
+        &WorkQuery {
+            statuses: vec![WorkStatus::Wait, WorkStatus::Progress],
+            ..WorkQuery::default()
+        },
+    )?;
     open.sort_by(|one, other| one.connector.cmp(&other.connector));
     for works in open.chunk_by_mut(|one, other| one.connector == other.connector) {
-        let Some(connector) = works.first().map(|work| work.connector.clone()) else { continue };
-        let Some(newest) = newest_reported(tx, connector)? else { continue };
+        let Some(connector) = works.first().map(|work| work.connector.clone()) else {
+            continue;
+        };
+        let Some(newest) = newest_reported(tx, connector)? else {
+            continue;
+        };
         for work in works.iter_mut().filter(|work| work.created_at < newest) {
             complete(work, now);
             work.updated_at = now;
@@ -231,7 +287,11 @@ pub fn housekeeping(tx: &mut Tx<'_>, now: Millis) -> Result<Housekeeping, StoreE
             done.completed += 1;
         }
     }
-    let old = WorkQuery { statuses: vec![WorkStatus::Complete], before: Some(now - KEPT_FOR), ..WorkQuery::default() };
+    let old = WorkQuery {
+        statuses: vec![WorkStatus::Complete],
+        before: Some(now - KEPT_FOR),
+        ..WorkQuery::default()
+    };
     for work in all(tx, &old)? {
         tx.delete_work(&work.id)?;
         done.deleted += 1;
@@ -241,7 +301,13 @@ pub fn housekeeping(tx: &mut Tx<'_>, now: Millis) -> Result<Housekeeping, StoreE
 
 /// When the newest work of a connector that had a report was made.
 fn newest_reported(tx: &Tx<'_>, connector: String) -> Result<Option<Millis>, StoreError> {
-    let mut query = WorkQuery { connectors: vec![connector], order: WorkOrder::Created, descending: true, limit: 100, ..WorkQuery::default() };
+    let mut query = WorkQuery {
+        connectors: vec![connector],
+        order: WorkOrder::Created,
+        descending: true,
+        limit: 100,
+        ..WorkQuery::default()
+    };
     loop {
         let (works, _) = tx.works(&query)?;
         if works.is_empty() {
@@ -256,11 +322,22 @@ fn newest_reported(tx: &Tx<'_>, connector: String) -> Result<Option<Millis>, Sto
 
 fn all(tx: &Tx<'_>, query: &WorkQuery) -> Result<Vec<Work>, StoreError> {
     const EVERY: usize = i64::MAX as usize;
-    Ok(tx.works(&WorkQuery { limit: EVERY, ..query.clone() })?.0)
+    Ok(tx
+        .works(&WorkQuery {
+            limit: EVERY,
+            ..query.clone()
+        })?
+        .0)
 }
 
-fn change(tx: &mut Tx<'_>, id: &str, edit: impl FnOnce(&mut Work, Millis)) -> Result<bool, StoreError> {
-    let Some(mut work) = tx.work(id)? else { return Ok(false) };
+fn change(
+    tx: &mut Tx<'_>,
+    id: &str,
+    edit: impl FnOnce(&mut Work, Millis),
+) -> Result<bool, StoreError> {
+    let Some(mut work) = tx.work(id)? else {
+        return Ok(false);
+    };
     let now = tx.now();
     work.updated_at = now;
     edit(&mut work, now);
@@ -269,7 +346,11 @@ fn change(tx: &mut Tx<'_>, id: &str, edit: impl FnOnce(&mut Work, Millis)) -> Re
 }
 
 fn note(tx: &mut Tx<'_>, work: &mut Work, message: &str, in_error: bool) -> Result<(), StoreError> {
-    let kind = if in_error { NoteKind::Error } else { NoteKind::Message };
+    let kind = if in_error {
+        NoteKind::Error
+    } else {
+        NoteKind::Message
+    };
     tx.add_work_note(work, kind, message, "", KEPT_NOTES)
 }
 

@@ -7,7 +7,9 @@ use ferrocti_model::{
     StixId, ids,
     registry::{EntityType, Preset},
 };
-use ferrocti_store::{Event, Iid, ObjectChange, Operation, RelationshipQuery, Side, StoreError, Stored, Visibility};
+use ferrocti_store::{
+    Event, Iid, ObjectChange, Operation, RelationshipQuery, Side, StoreError, Stored, Visibility,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -31,7 +33,9 @@ impl Engine<'_, '_> {
         source: &Source,
         digest: Option<u64>,
     ) -> Result<Applied, Stop> {
-        let owner = self.resolve(standard.key())?.filter(|owner| matches.contains(owner));
+        let owner = self
+            .resolve(standard.key())?
+            .filter(|owner| matches.contains(owner));
         if !facts::of(input.kind()).hashed {
             let given = input.element.stix_ids.first().map(StixId::key);
             let named = match given {
@@ -39,20 +43,24 @@ impl Engine<'_, '_> {
                 None => None,
             };
             let oldest = matches.iter().min().copied();
-            let Some(target) = owner.or(named).or(oldest) else { return Err(Stop::Store(StoreError::NoObject(0))) };
+            let Some(target) = owner.or(named).or(oldest) else {
+                return Err(Stop::Store(StoreError::NoObject(0)));
+            };
             self.leave_to_others(&mut input, target)?;
-            return self.update(target, input, standard, links, source, digest);
+            return self.update(target, &input, standard, links, source, digest);
         }
         let mut all = Vec::with_capacity(matches.len());
         for iid in matches {
             all.push(self.tx.load_one(*iid)?.ok_or(StoreError::NoObject(*iid))?);
         }
         collisions(&all, &input)?;
-        let Some(target) = owner.or_else(|| matches.iter().min().copied()) else { return Err(Stop::Store(StoreError::NoObject(0))) };
+        let Some(target) = owner.or_else(|| matches.iter().min().copied()) else {
+            return Err(Stop::Store(StoreError::NoObject(0)));
+        };
         for other in matches.iter().filter(|other| **other != target) {
             self.absorb(target, *other, source)?;
         }
-        match self.update(target, input, standard, links, source, digest)? {
+        match self.update(target, &input, standard, links, source, digest)? {
             Applied::Unchanged(iid) => Ok(Applied::Updated(iid)),
             applied => Ok(applied),
         }
@@ -61,8 +69,12 @@ impl Engine<'_, '_> {
     /// Takes out of an input the aliases that are names or aliases of other objects.
     fn leave_to_others(&mut self, input: &mut Input, target: Iid) -> Result<(), Stop> {
         let kind = input.kind();
-        let Some(name) = kind.alias_attribute.as_deref() else { return Ok(()) };
-        let Some(Value::Array(aliases)) = input.element.attributes.get(name).cloned() else { return Ok(()) };
+        let Some(name) = kind.alias_attribute.as_deref() else {
+            return Ok(());
+        };
+        let Some(Value::Array(aliases)) = input.element.attributes.get(name).cloned() else {
+            return Ok(());
+        };
         let mut kept = Vec::with_capacity(aliases.len());
         for alias in aliases {
             let mut single = input.element.attributes.clone();
@@ -75,14 +87,23 @@ impl Engine<'_, '_> {
                 kept.push(alias);
             }
         }
-        input.element.attributes.insert(name.to_owned(), Value::Array(kept));
+        input
+            .element
+            .attributes
+            .insert(name.to_owned(), Value::Array(kept));
         Ok(())
     }
 
     /// Merges one object into another of the same type: its relationships, references and identifiers go over, its attributes fill gaps.
     fn absorb(&mut self, target: Iid, other: Iid, source: &Source) -> Result<(), Stop> {
-        let into = self.tx.load_one(target)?.ok_or(StoreError::NoObject(target))?;
-        let from = self.tx.load_one(other)?.ok_or(StoreError::NoObject(other))?;
+        let into = self
+            .tx
+            .load_one(target)?
+            .ok_or(StoreError::NoObject(target))?;
+        let from = self
+            .tx
+            .load_one(other)?
+            .ok_or(StoreError::NoObject(other))?;
         let kind = into.kind;
         let before = into.attributes.clone();
         let mut attributes = into.attributes;
@@ -90,8 +111,17 @@ impl Engine<'_, '_> {
 
         // a reference with one target keeps the one it has
         for reference in kind.refs.iter().filter(|reference| !reference.multiple) {
-            if self.tx.targets(&[target], reference.code)?.iter().any(|targets| !targets.is_empty()) {
-                let surplus = self.tx.targets(&[other], reference.code)?.pop().unwrap_or_default();
+            if self
+                .tx
+                .targets(&[target], reference.code)?
+                .iter()
+                .any(|targets| !targets.is_empty())
+            {
+                let surplus = self
+                    .tx
+                    .targets(&[other], reference.code)?
+                    .pop()
+                    .unwrap_or_default();
                 self.tx.unlink(other, reference.code, &surplus)?;
             }
         }
@@ -111,19 +141,31 @@ impl Engine<'_, '_> {
         self.tx.delete(other)?;
         self.forget();
 
-        let markings = self.tx.targets(&[target], facts::marking_code())?.pop().unwrap_or_default();
+        let markings = self
+            .tx
+            .targets(&[target], facts::marking_code())?
+            .pop()
+            .unwrap_or_default();
         let lax = self.combine_markings(&markings, &[])?.remove;
         self.tx.unlink(target, facts::marking_code(), &lax)?;
         let changed: Map<String, Value> = attributes
             .iter()
             .filter(|(name, value)| before.get(*name) != Some(*value))
-            .map(|(name, _)| (name.clone(), before.get(name).cloned().unwrap_or(Value::Null)))
+            .map(|(name, _)| {
+                (
+                    name.clone(),
+                    before.get(name).cloned().unwrap_or(Value::Null),
+                )
+            })
             .collect();
-        self.tx.update(target, &ObjectChange {
-            attributes: Some(&attributes),
-            confidence: Some(confidence(&attributes)),
-            ..ObjectChange::default()
-        })?;
+        self.tx.update(
+            target,
+            &ObjectChange {
+                attributes: Some(&attributes),
+                confidence: Some(confidence(&attributes)),
+                ..ObjectChange::default()
+            },
+        )?;
         let data = json!({
             "attributes": changed,
             "merged": {
@@ -143,24 +185,41 @@ impl Engine<'_, '_> {
 
     /// A relationship that one of its ends was merged away from: it may be one that exists already, or point to itself now.
     fn moved(&mut self, iid: Iid, source: &Source) -> Result<(), Stop> {
-        let Some(stored) = self.tx.load_one(iid)? else { return Ok(()) };
-        let Some((from, to)) = stored.ends else { return Ok(()) };
+        let Some(stored) = self.tx.load_one(iid)? else {
+            return Ok(());
+        };
+        let Some((from, to)) = stored.ends else {
+            return Ok(());
+        };
         if from == to {
             return self.remove(&stored, source);
         }
-        let twin = self.tx.between(from, to, stored.kind.code)?.into_iter().find(|other| *other != iid);
+        let twin = self
+            .tx
+            .between(from, to, stored.kind.code)?
+            .into_iter()
+            .find(|other| *other != iid);
         if let Some(twin) = twin {
             let (older, younger) = (twin.min(iid), twin.max(iid));
             let dates = ["start_time", "stop_time", "first_seen", "last_seen"];
             let other = self.tx.load_one(twin)?.ok_or(StoreError::NoObject(twin))?;
-            if dates.iter().all(|name| other.attributes.get(*name) == stored.attributes.get(*name)) {
+            if dates
+                .iter()
+                .all(|name| other.attributes.get(*name) == stored.attributes.get(*name))
+            {
                 return self.absorb(older, younger, source);
             }
         }
         let standard = self.standard_after_move(&stored, from, to)?;
         let free = self.resolve(standard.key())?.is_none();
         if standard != stored.standard && free {
-            self.tx.update(iid, &ObjectChange { standard: Some(standard), ..ObjectChange::default() })?;
+            self.tx.update(
+                iid,
+                &ObjectChange {
+                    standard: Some(standard),
+                    ..ObjectChange::default()
+                },
+            )?;
             self.tx.add_keys(iid, &[stored.standard.key()])?;
             self.remember(iid, [standard.key(), stored.standard.key()]);
             let data = json!({"standard_id": stored.standard.to_string()});
@@ -209,7 +268,14 @@ impl Engine<'_, '_> {
         self.event(Operation::Delete, stored.iid, stored.kind, source, &data)
     }
 
-    fn event(&mut self, operation: Operation, iid: Iid, kind: &EntityType, source: &Source, data: &Value) -> Result<(), Stop> {
+    fn event(
+        &mut self,
+        operation: Operation,
+        iid: Iid,
+        kind: &EntityType,
+        source: &Source,
+        data: &Value,
+    ) -> Result<(), Stop> {
         self.tx.history(&Event {
             operation,
             iid,
@@ -225,11 +291,27 @@ impl Engine<'_, '_> {
 /// Refuses when objects that are to become one disagree about a hash.
 fn collisions(all: &[Stored], input: &Input) -> Result<(), Stop> {
     let mut known: Map<String, Value> = Map::new();
-    for attributes in all.iter().map(|stored| &stored.attributes).chain([&input.element.attributes]) {
-        for (algorithm, value) in attributes.get("hashes").and_then(Value::as_object).into_iter().flatten() {
-            let Some(other) = known.insert(algorithm.clone(), value.clone()) else { continue };
-            let (Some(one), Some(other)) = (other.as_str(), value.as_str()) else { continue };
-            if !one.eq_ignore_ascii_case(other) && !algorithm.eq_ignore_ascii_case("SSDEEP") && !algorithm.eq_ignore_ascii_case("TLSH") {
+    for attributes in all
+        .iter()
+        .map(|stored| &stored.attributes)
+        .chain([&input.element.attributes])
+    {
+        for (algorithm, value) in attributes
+            .get("hashes")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let Some(other) = known.insert(algorithm.clone(), value.clone()) else {
+                continue;
+            };
+            let (Some(one), Some(other)) = (other.as_str(), value.as_str()) else {
+                continue;
+            };
+            if !one.eq_ignore_ascii_case(other)
+                && !algorithm.eq_ignore_ascii_case("SSDEEP")
+                && !algorithm.eq_ignore_ascii_case("TLSH")
+            {
                 return Err(Stop::Refused(RefusedReason::HashCollision {
                     algorithm: algorithm.clone(),
                     one: one.to_owned(),
@@ -265,7 +347,9 @@ fn united(kind: &EntityType, attributes: &mut Map<String, Value>, from: &Stored)
         if kind.attribute(name).is_none() {
             return;
         }
-        let list = attributes.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+        let list = attributes
+            .entry(name)
+            .or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(items) = list
             && !items.iter().any(|item| item.as_str() == Some(&text))
         {
@@ -273,7 +357,11 @@ fn united(kind: &EntityType, attributes: &mut Map<String, Value>, from: &Stored)
         }
     };
     add(STIX_IDS, from.standard.to_string());
-    if let Some(name) = from.attributes.get("name").and_then(Value::as_str).map(str::to_owned)
+    if let Some(name) = from
+        .attributes
+        .get("name")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
         && kind.name == "StixFile"
     {
         add("x_opencti_additional_names", name);

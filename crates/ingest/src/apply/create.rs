@@ -1,9 +1,9 @@
 //! Storing an element that is new.
 
 use ferrocti_model::{
-    Key, StixId,
-    merge,
+    Key, StixId, merge,
     registry::EntityType,
+    representative::{representative, search_text},
 };
 use ferrocti_store::{Event, Iid, NewObject, Operation};
 use serde_json::{Map, Value};
@@ -12,7 +12,6 @@ use super::{
     engine::{Engine, Head, Links, Source, Stop},
     facts,
     input::Input,
-    text,
 };
 
 impl Engine<'_, '_> {
@@ -48,13 +47,18 @@ impl Engine<'_, '_> {
             attributes.insert("x_opencti_stix_ids".to_owned(), Value::Array(others));
         }
         if facts.creators {
-            attributes.insert("creator_id".to_owned(), Value::Array(vec![source.actor.user_id.to_string().into()]));
+            attributes.insert(
+                "creator_id".to_owned(),
+                Value::Array(vec![source.actor.user_id.to_string().into()]),
+            );
         }
-        let edges: Vec<(u16, Iid)> =
-            links.refs.iter().flat_map(|(reference, targets)| targets.iter().map(|target| (reference.code, *target))).collect();
+        let edges: Vec<(u16, Iid)> = links
+            .refs
+            .iter()
+            .flat_map(|(reference, targets)| targets.iter().map(|target| (reference.code, *target)))
+            .collect();
         let confidence = confidence(&attributes);
-        let name = text::name_of(kind, &attributes);
-        let body = text::search_text(kind, &attributes);
+        let (name, body) = texts(kind, &attributes);
         let iid = self.tx.insert(&NewObject {
             kind,
             internal: None,
@@ -92,7 +96,28 @@ impl Engine<'_, '_> {
     }
 }
 
+/// What an object is found by: its names, and its other text. The names of an object that has none of its own begin with what stands for it, by
+/// which it is sorted.
+pub fn texts(kind: &EntityType, attributes: &Map<String, Value>) -> (String, String) {
+    let (names, other) = search_text(kind, attributes);
+    if attributes.contains_key("name") || attributes.contains_key("value") {
+        return (names, other);
+    }
+    let shown = representative(kind, attributes);
+    (
+        if names.is_empty() {
+            shown
+        } else {
+            format!("{shown}\n{names}")
+        },
+        other,
+    )
+}
+
 /// The confidence among the attributes.
 pub fn confidence(attributes: &Map<String, Value>) -> Option<u8> {
-    attributes.get("confidence").and_then(Value::as_u64).and_then(|confidence| u8::try_from(confidence).ok())
+    attributes
+        .get("confidence")
+        .and_then(Value::as_u64)
+        .and_then(|confidence| u8::try_from(confidence).ok())
 }

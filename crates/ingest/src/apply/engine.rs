@@ -97,7 +97,9 @@ pub struct Engine<'e, 't> {
 
 impl std::fmt::Debug for Engine<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,7 +132,8 @@ impl<'e, 't> Engine<'e, 't> {
 
     /// Remembers what keys a row has got.
     pub fn remember(&mut self, iid: Iid, keys: impl IntoIterator<Item = Key>) {
-        self.known.extend(keys.into_iter().map(|key| (key, Some(iid))));
+        self.known
+            .extend(keys.into_iter().map(|key| (key, Some(iid))));
     }
 
     /// Remembers kind and standard id of a row.
@@ -163,8 +166,17 @@ impl<'e, 't> Engine<'e, 't> {
         }
         let stored = self.tx.load_one(iid)?.ok_or(StoreError::NoObject(iid))?;
         let found = MarkingFacts {
-            definition_type: stored.attributes.get("definition_type").and_then(|value| value.as_str()).unwrap_or_default().into(),
-            order: stored.attributes.get("x_opencti_order").and_then(|value| value.as_i64()).unwrap_or(0),
+            definition_type: stored
+                .attributes
+                .get("definition_type")
+                .and_then(|value| value.as_str())
+                .unwrap_or_default()
+                .into(),
+            order: stored
+                .attributes
+                .get("x_opencti_order")
+                .and_then(|value| value.as_i64())
+                .unwrap_or(0),
             standard: stored.standard,
         };
         self.markings.insert(iid, found.clone());
@@ -172,14 +184,22 @@ impl<'e, 't> Engine<'e, 't> {
     }
 
     /// How the markings of an object change when others are added.
-    pub fn combine_markings(&mut self, existing: &[Iid], input: &[Iid]) -> Result<RefChange<Iid>, StoreError> {
+    pub fn combine_markings(
+        &mut self,
+        existing: &[Iid],
+        input: &[Iid],
+    ) -> Result<RefChange<Iid>, StoreError> {
         let mut known = Vec::with_capacity(existing.len() + input.len());
         for iid in existing.iter().chain(input) {
             known.push((*iid, self.marking(*iid)?));
         }
         let all: Vec<Marking<'_, Iid>> = known
             .iter()
-            .map(|(iid, facts)| Marking { id: *iid, definition_type: &facts.definition_type, order: facts.order })
+            .map(|(iid, facts)| Marking {
+                id: *iid,
+                definition_type: &facts.definition_type,
+                order: facts.order,
+            })
             .collect();
         let (existing, input) = all.split_at(existing.len());
         Ok(merge::markings(existing, input))
@@ -192,7 +212,9 @@ impl<'e, 't> Engine<'e, 't> {
 
     /// Whether the actor may see a row.
     pub fn visible(&mut self, iid: Iid, actor: &Actor) -> Result<bool, StoreError> {
-        let Markings::Only(allowed) = &actor.markings else { return Ok(true) };
+        let Markings::Only(allowed) = &actor.markings else {
+            return Ok(true);
+        };
         if actor.bypass() {
             return Ok(true);
         }
@@ -202,8 +224,14 @@ impl<'e, 't> Engine<'e, 't> {
             let visibility = self.tx.allowed_sets(&rows)?;
             self.visibility.insert(actor.user_id, visibility);
         }
-        let Some(set) = self.tx.load_one(iid)?.map(|stored| stored.marking_set) else { return Ok(false) };
-        if self.visibility.get(&actor.user_id).is_some_and(|visibility| visibility.allows(set)) {
+        let Some(set) = self.tx.load_one(iid)?.map(|stored| stored.marking_set) else {
+            return Ok(false);
+        };
+        if self
+            .visibility
+            .get(&actor.user_id)
+            .is_some_and(|visibility| visibility.allows(set))
+        {
             return Ok(true);
         }
         // a set that is newer than what was computed
@@ -227,14 +255,21 @@ impl<'e, 't> Engine<'e, 't> {
     }
 
     /// The stored form of a vocabulary value: the name of its entry. `None`: there is no such entry.
-    pub fn vocabulary_entry(&mut self, category: &'static str, value: &str) -> Result<Option<String>, StoreError> {
+    pub fn vocabulary_entry(
+        &mut self,
+        category: &'static str,
+        value: &str,
+    ) -> Result<Option<String>, StoreError> {
         let memo = (category, value.to_owned());
         if let Some(found) = self.vocabulary.get(&memo) {
             return Ok(found.clone());
         }
         let found = match facts::vocabulary_key(category, value) {
             Some(key) => match self.resolve(key)? {
-                Some(iid) => self.tx.load_one(iid)?.and_then(|stored| Some(stored.attributes.get("name")?.as_str()?.to_owned())),
+                Some(iid) => self
+                    .tx
+                    .load_one(iid)?
+                    .and_then(|stored| Some(stored.attributes.get("name")?.as_str()?.to_owned())),
                 None => None,
             },
             None => None,

@@ -3,8 +3,7 @@
 use std::sync::LazyLock;
 
 use ferrocti_model::{
-    Element, Key, Registry,
-    ids,
+    Element, Key, Registry, ids,
     registry::{Attribute, EntityType, Kind},
 };
 
@@ -55,7 +54,9 @@ fn build(kind: &'static EntityType) -> Facts {
             .refs
             .iter()
             .map(|reference| reference.name.as_str())
-            .filter(|name| needs_targets && contributions().any(|contribution| contribution.property == **name))
+            .filter(|name| {
+                needs_targets && contributions().any(|contribution| contribution.property == **name)
+            })
             .collect(),
         vocabularies: kind
             .attributes
@@ -69,14 +70,20 @@ fn build(kind: &'static EntityType) -> Facts {
 /// Code of the reference from an object to its markings.
 #[must_use]
 pub fn marking_code() -> u16 {
-    static CODE: LazyLock<u16> = LazyLock::new(|| Registry::get().reference_type("object-marking").map_or(0, |reference| reference.code));
+    static CODE: LazyLock<u16> = LazyLock::new(|| {
+        Registry::get()
+            .reference_type("object-marking")
+            .map_or(0, |reference| reference.code)
+    });
     *CODE
 }
 
 /// Whether the entries of a vocabulary are the platform's alone.
 #[must_use]
 pub fn is_closed(category: &str) -> bool {
-    Registry::get().vocabulary(category).is_none_or(|vocabulary| vocabulary.builtin)
+    Registry::get()
+        .vocabulary(category)
+        .is_none_or(|vocabulary| vocabulary.builtin)
 }
 
 /// The key under which an entry of a vocabulary is known by a value.
@@ -84,7 +91,12 @@ pub fn is_closed(category: &str) -> bool {
 pub fn vocabulary_key(category: &str, value: &str) -> Option<Key> {
     let kind = Registry::get().by_name("Vocabulary")?;
     let mut entry = Element::new(kind);
-    entry.attributes.insert("category".to_owned(), category.into());
+    entry
+        .attributes
+        .insert("category".to_owned(), category.into());
     entry.attributes.insert("name".to_owned(), value.into());
-    ids::standard_id(kind, &entry.attributes, &|_| Vec::new()).ok().flatten().map(|id| id.key())
+    ids::standard_id(kind, &entry.attributes, &|_| Vec::new())
+        .ok()
+        .flatten()
+        .map(|id| id.key())
 }

@@ -27,7 +27,12 @@ impl Engine<'_, '_> {
             Some(rule) => rule.clone(),
             None => {
                 let targets = self.standards_of(links)?;
-                let of = |name: &str| targets.iter().find(|(property, _)| property == name).map_or_else(Vec::new, |(_, ids)| ids.clone());
+                let of = |name: &str| {
+                    targets
+                        .iter()
+                        .find(|(property, _)| property == name)
+                        .map_or_else(Vec::new, |(_, ids)| ids.clone())
+                };
                 ids::standard_id(input.kind(), &input.element.attributes, &of)
             }
         };
@@ -35,18 +40,29 @@ impl Engine<'_, '_> {
             Ok(Some(standard)) => Ok(standard),
             Ok(None) => match input.element.stix_ids.first() {
                 Some(given) if given.type_code == input.kind().stix_code => Ok(*given),
-                _ => Ok(StixId { type_code: input.kind().stix_code, uuid: self.tx.new_uuid() }),
+                _ => Ok(StixId {
+                    type_code: input.kind().stix_code,
+                    uuid: self.tx.new_uuid(),
+                }),
             },
             Err(error) => Err(Stop::Refused(error.into())),
         }
     }
 
     /// The objects that an element is, in the order in which its identifiers name them. The first is the one with its standard id, if there is one.
-    pub fn matches(&mut self, input: &Input, standard: StixId, links: &Links, actor: &Actor) -> Result<Vec<Iid>, Stop> {
+    pub fn matches(
+        &mut self,
+        input: &Input,
+        standard: StixId,
+        links: &Links,
+        actor: &Actor,
+    ) -> Result<Vec<Iid>, Stop> {
         let mut found: Vec<Iid> = Vec::new();
         let mut hidden = false;
         for key in std::iter::once(standard.key()).chain(input.keys.iter().copied()) {
-            let Some(iid) = self.resolve(key)? else { continue };
+            let Some(iid) = self.resolve(key)? else {
+                continue;
+            };
             if found.contains(&iid) || self.head(iid)?.kind != input.kind() {
                 continue;
             }
@@ -79,14 +95,22 @@ impl Engine<'_, '_> {
             Category::Sighting => ["first_seen", "last_seen"],
             _ => ["start_time", "stop_time"],
         };
-        let given: Vec<(&str, Millis)> =
-            names.into_iter().filter_map(|name| Some((name, known_date(&input.element.attributes, name)?))).collect();
+        let given: Vec<(&str, Millis)> = names
+            .into_iter()
+            .filter_map(|name| Some((name, known_date(&input.element.attributes, name)?)))
+            .collect();
         if given.is_empty() {
             return Ok(true);
         }
-        let Some(stored) = self.tx.load_one(iid)? else { return Ok(false) };
+        let Some(stored) = self.tx.load_one(iid)? else {
+            return Ok(false);
+        };
         Ok(given.iter().all(|(name, date)| {
-            let stored = stored.attributes.get(*name).and_then(Value::as_str).and_then(parse_date);
+            let stored = stored
+                .attributes
+                .get(*name)
+                .and_then(Value::as_str)
+                .and_then(parse_date);
             stored.is_some_and(|stored| (stored - date).abs() < WINDOW)
         }))
     }

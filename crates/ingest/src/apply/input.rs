@@ -25,10 +25,15 @@ impl Input {
     #[must_use]
     pub fn new(element: Element) -> Self {
         let kind = element.kind;
-        let standard = (!needs_targets(kind)).then(|| ids::standard_id(kind, &element.attributes, &|_| Vec::new()));
+        let standard = (!needs_targets(kind))
+            .then(|| ids::standard_id(kind, &element.attributes, &|_| Vec::new()));
         let mut keys: Vec<Key> = element.stix_ids.iter().map(StixId::key).collect();
         keys.extend(ids::legacy_id(kind, &element.attributes, &|_| Vec::new()).map(|id| id.key()));
-        keys.extend(ids::alias_ids(kind, &element.attributes).iter().map(StixId::key));
+        keys.extend(
+            ids::alias_ids(kind, &element.attributes)
+                .iter()
+                .map(StixId::key),
+        );
         keys.extend(ids::hash_keys(kind, &element.attributes));
         let mut seen = Vec::with_capacity(keys.len());
         keys.retain(|key| {
@@ -36,8 +41,14 @@ impl Input {
             seen.push(*key);
             new
         });
-        let fingerprint = serde_json::to_vec(&element.attributes).map_or(0, |bytes| xxh3_64(&bytes));
-        Self { element, standard, keys, fingerprint }
+        let fingerprint =
+            serde_json::to_vec(&element.attributes).map_or(0, |bytes| xxh3_64(&bytes));
+        Self {
+            element,
+            standard,
+            keys,
+            fingerprint,
+        }
     }
 
     /// What it is.
@@ -51,6 +62,9 @@ impl Input {
 #[must_use]
 pub fn needs_targets(kind: &EntityType) -> bool {
     kind.id_rule.ways.iter().flatten().any(|contribution| {
-        matches!(contribution.normalise, Normalise::Target | Normalise::TargetList | Normalise::Targets)
+        matches!(
+            contribution.normalise,
+            Normalise::Target | Normalise::TargetList | Normalise::Targets
+        )
     })
 }

@@ -16,13 +16,19 @@ use super::{
 impl Engine<'_, '_> {
     /// Resolves references and ends of an element. What makes up its identity and its rights must exist, or it waits;
     /// what else is missing is listed. What must not be pointed to is left out, with a note.
-    pub fn links(&mut self, element: &Element, actor: &Actor, notes: &mut Vec<String>) -> Result<Links, Stop> {
+    pub fn links(
+        &mut self,
+        element: &Element,
+        actor: &Actor,
+        notes: &mut Vec<String>,
+    ) -> Result<Links, Stop> {
         let facts = facts::of(element.kind);
         let marking = facts::marking_code();
         let mut links = Links::default();
         let mut waits = Vec::new();
         for (reference, idents) in &element.refs {
-            let required = reference.code == marking || facts.identifying.contains(&reference.name.as_str());
+            let required =
+                reference.code == marking || facts.identifying.contains(&reference.name.as_str());
             let mut targets = Vec::with_capacity(idents.len());
             for ident in idents {
                 match self.resolve(ident.key())? {
@@ -30,7 +36,10 @@ impl Engine<'_, '_> {
                         if !self.may_point(reference, ident, target)? {
                             let found = self.head(target)?.kind.name.clone();
                             if reference.mandatory {
-                                return Err(Stop::Refused(RefusedReason::WrongTarget { reference: reference.name.clone(), found }));
+                                return Err(Stop::Refused(RefusedReason::WrongTarget {
+                                    reference: reference.name.clone(),
+                                    found,
+                                }));
                             }
                             notes.push(format!("\"{}\" leaves out {ident}: it must not point to an object of type {found}", reference.stix));
                         } else if !targets.contains(&target) && self.visible(target, actor)? {
@@ -38,7 +47,10 @@ impl Engine<'_, '_> {
                         }
                     }
                     None if is_user(reference) => {
-                        notes.push(format!("\"{}\" leaves out {ident}: users cannot be assigned in this release", reference.name));
+                        notes.push(format!(
+                            "\"{}\" leaves out {ident}: users cannot be assigned in this release",
+                            reference.name
+                        ));
                     }
                     None if required => waits.push(*ident),
                     None => links.missing.push((*reference, *ident)),
@@ -64,7 +76,11 @@ impl Engine<'_, '_> {
                 }
             }
         }
-        if waits.is_empty() { Ok(links) } else { Err(Stop::Waits(waits)) }
+        if waits.is_empty() {
+            Ok(links)
+        } else {
+            Err(Stop::Waits(waits))
+        }
     }
 
     /// An end, if it exists and the actor may see it.
@@ -80,14 +96,21 @@ impl Engine<'_, '_> {
         for target in targets {
             let standard = self.marking(*target)?.standard;
             if !actor.may_use_marking(standard) {
-                return Err(Stop::Refused(RefusedReason::MarkingNotAllowed(standard.to_string())));
+                return Err(Stop::Refused(RefusedReason::MarkingNotAllowed(
+                    standard.to_string(),
+                )));
             }
         }
         Ok(self.combine_markings(&[], targets)?.add)
     }
 
     /// Whether a reference may point to a row. The STIX type within the identifier mostly tells, without looking at the row.
-    pub fn may_point(&mut self, reference: &'static Reference, ident: &Ident, target: Iid) -> Result<bool, Stop> {
+    pub fn may_point(
+        &mut self,
+        reference: &'static Reference,
+        ident: &Ident,
+        target: Iid,
+    ) -> Result<bool, Stop> {
         if let Ident::Stix(id) = ident {
             let kinds = Registry::get().by_stix(id.stix_type());
             let mut allowed = kinds.iter().map(|kind| accepts(reference, kind));
@@ -100,10 +123,17 @@ impl Engine<'_, '_> {
         Ok(accepts(reference, self.head(target)?.kind))
     }
 
-    fn check_relationship(&mut self, kind: &EntityType, source: Iid, target: Iid) -> Result<(), Stop> {
+    fn check_relationship(
+        &mut self,
+        kind: &EntityType,
+        source: Iid,
+        target: Iid,
+    ) -> Result<(), Stop> {
         let (from, to) = (self.head(source)?, self.head(target)?);
         if source == target {
-            return Err(Stop::Refused(RefusedReason::SelfReference(from.standard.to_string())));
+            return Err(Stop::Refused(RefusedReason::SelfReference(
+                from.standard.to_string(),
+            )));
         }
         if Registry::get().relationship_allowed(kind, from.kind, to.kind) {
             return Ok(());

@@ -14,7 +14,6 @@ mod object;
 mod parked;
 pub mod refused;
 mod report;
-mod text;
 mod update;
 mod waiting;
 
@@ -26,15 +25,15 @@ use ferrocti_store::{Iid, StoreError, Tx};
 use serde_json::json;
 use uuid::Uuid;
 
-pub use self::{
-    input::Input,
-    object::Applied,
-    refused::{Refused, RefusedReason},
-};
 use self::{
     engine::{Engine, Source, Stop},
     report::Reports,
     waiting::{Pending, PendingObject},
+};
+pub use self::{
+    input::Input,
+    object::Applied,
+    refused::{Refused, RefusedReason},
 };
 use crate::{
     actors, digest,
@@ -52,7 +51,10 @@ const ROUND: usize = 20_000;
 ///
 /// Messages at or below the mark of their queue have been applied before and do nothing. What cannot be imported as a whole has been set aside
 /// already; here its work hears of it.
-pub(crate) fn deliveries(tx: &mut Tx<'_>, batch: &mut [Delivery]) -> Result<BatchFigures, StoreError> {
+pub(crate) fn deliveries(
+    tx: &mut Tx<'_>,
+    batch: &mut [Delivery],
+) -> Result<BatchFigures, StoreError> {
     let mut figures = BatchFigures::default();
     let mut marks: HashMap<Arc<str>, u64> = HashMap::new();
     let mut sources = Sources::default();
@@ -108,14 +110,20 @@ fn report_dead(undeliverable: &Undeliverable, reports: &mut Reports) {
     if let Some(work) = &undeliverable.work_id {
         let work: Arc<str> = work.as_str().into();
         reports.count(Some(&work), 0, 1);
-        reports.failure(Some(&work), Failure::of_message(&undeliverable.reason.to_string()));
+        reports.failure(
+            Some(&work),
+            Failure::of_message(&undeliverable.reason.to_string()),
+        );
     }
 }
+
+/// A connector, and the user its message asks to run as.
+type Sender = (Arc<str>, Option<Uuid>);
 
 /// Who the messages of a batch come from, looked up once.
 #[derive(Default)]
 struct Sources {
-    actors: HashMap<(Arc<str>, Option<Uuid>), Result<Arc<Actor>, Reason>>,
+    actors: HashMap<Sender, Result<Arc<Actor>, Reason>>,
     alive: HashMap<Arc<str>, bool>,
 }
 
@@ -129,7 +137,12 @@ impl Sources {
         Ok(alive)
     }
 
-    fn of(&mut self, tx: &Tx<'_>, parcel: &Parcel, seq: u64) -> Result<Result<Source, Reason>, StoreError> {
+    fn of(
+        &mut self,
+        tx: &Tx<'_>,
+        parcel: &Parcel,
+        seq: u64,
+    ) -> Result<Result<Source, Reason>, StoreError> {
         let key = (Arc::clone(&parcel.connector), parcel.applicant);
         let actor = match self.actors.get(&key) {
             Some(actor) => actor.clone(),
@@ -149,52 +162,87 @@ impl Sources {
 }
 
 /// Applies the objects of one message.
-fn apply_parcel(engine: &mut Engine<'_, '_>, parcel: &mut Parcel, source: &Source, reports: &mut Reports) -> Result<(), StoreError> {
+fn apply_parcel(
+    engine: &mut Engine<'_, '_>,
+    parcel: &mut Parcel,
+    source: &Source,
+    reports: &mut Reports,
+) -> Result<(), StoreError> {
     let total = i64::try_from(parcel.items.len()).unwrap_or(i64::MAX);
     // one object was announced by who sent it, and so was everything pushed through the API
-    let (expected, processed) = match (parcel.whole, parcel.push, total) {
-        (true, None, _) => (0, 1),
-        (_, Some(_), n) => (0, n),
-        (false, None, 1) => (0, 1),
-        (false, None, n) => (n, n),
+    let (expected, processed) = match parcel.push {
+        Some(_) => (0, total),
+        None if parcel.whole || parcel.single => (0, 1),
+        None => (total, total),
     };
     reports.count(source.work.as_ref(), expected, processed);
     let mut items = std::mem::take(&mut parcel.items);
-    let result = items.chunks_mut(ROUND).try_for_each(|round| apply_round(engine, parcel, round, source, reports));
+    let result = items
+        .chunks_mut(ROUND)
+        .try_for_each(|round| apply_round(engine, parcel, round, source, reports));
     parcel.items = items;
     result
 }
 
-fn apply_round(engine: &mut Engine<'_, '_>, parcel: &Parcel, items: &mut [Item], source: &Source, reports: &mut Reports) -> Result<(), StoreError> {
+fn apply_round(
+    engine: &mut Engine<'_, '_>,
+    parcel: &Parcel,
+    items: &mut [Item],
+    source: &Source,
+    reports: &mut Reports,
+) -> Result<(), StoreError> {
     let changed = changed_items(engine, items, source, reports)?;
     // decode what the reader did not, and refuse what cannot be decoded
     let mut ready = Vec::with_capacity(changed.len());
     for index in changed {
-        let Some(item) = items.get_mut(index) else { continue };
+        let Some(item) = items.get_mut(index) else {
+            continue;
+        };
         let json = parcel.text.get(item.range.clone()).unwrap_or_default();
-        let decoded = item.decoded.take().unwrap_or_else(|| crate::prepare::decode(json));
+        let decoded = item
+            .decoded
+            .take()
+            .unwrap_or_else(|| crate::prepare::decode(json));
         match decoded {
             Err(refusal) if refusal.reason.is_skip() => reports.tally.skipped += 1,
             Err(refusal) => {
-                let failure = Failure::of_object(refusal.id.as_deref(), refusal.name.as_deref(), &refusal.reason.to_string(), json);
+                let failure = Failure::of_object(
+                    refusal.id.as_deref(),
+                    refusal.name.as_deref(),
+                    &refusal.reason.to_string(),
+                    json,
+                );
                 reports.failure(source.work.as_deref(), failure);
             }
             Ok(decoded) if !wanted(&decoded, &parcel.entity_types) => reports.tally.skipped += 1,
             Ok(decoded) => ready.push((decoded, item.range.clone(), item.digest)),
         }
     }
-    let heads: Vec<&Element> = ready.iter().filter_map(|(decoded, ..)| Some(&decoded.elements.first()?.element)).collect();
-    let order = if heads.len() == ready.len() && ready.len() > 1 { bundle::order(&heads) } else { (0..ready.len()).collect() };
+    let heads: Vec<&Element> = ready
+        .iter()
+        .filter_map(|(decoded, ..)| Some(&decoded.elements.first()?.element))
+        .collect();
+    let order = if heads.len() == ready.len() && ready.len() > 1 {
+        bundle::order(&heads)
+    } else {
+        (0..ready.len()).collect()
+    };
     drop(heads);
     let mut ready: Vec<Option<_>> = ready.into_iter().map(Some).collect();
     for index in order {
-        let Some((decoded, range, raw)) = ready.get_mut(index).and_then(Option::take) else { continue };
+        let Some((decoded, range, raw)) = ready.get_mut(index).and_then(Option::take) else {
+            continue;
+        };
         let outcome = match engine.object(*decoded, source, Some(digest(raw, &source.actor))) {
             Ok(outcome) => outcome,
             Err(Stop::Store(error)) => return Err(error),
             Err(_) => continue,
         };
-        reports.outcome(source.work.as_deref(), &outcome, parcel.text.get(range.clone()).unwrap_or_default());
+        reports.outcome(
+            source.work.as_deref(),
+            &outcome,
+            parcel.text.get(range.clone()).unwrap_or_default(),
+        );
         if !outcome.waits.is_empty() {
             engine.waiting.add(Pending::Object(PendingObject {
                 text: Arc::clone(&parcel.text),
@@ -210,7 +258,12 @@ fn apply_round(engine: &mut Engine<'_, '_>, parcel: &Parcel, items: &mut [Item],
 }
 
 /// The items that are not known to be applied already, just so.
-fn changed_items(engine: &mut Engine<'_, '_>, items: &[Item], source: &Source, reports: &mut Reports) -> Result<Vec<usize>, StoreError> {
+fn changed_items(
+    engine: &mut Engine<'_, '_>,
+    items: &[Item],
+    source: &Source,
+    reports: &mut Reports,
+) -> Result<Vec<usize>, StoreError> {
     let mut changed = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let stored = match item.key {
@@ -218,7 +271,10 @@ fn changed_items(engine: &mut Engine<'_, '_>, items: &[Item], source: &Source, r
             None => None,
         };
         let known = match stored {
-            Some(iid) => engine.tx.digests(&[iid])?.pop().flatten() == Some(digest(item.digest, &source.actor)),
+            Some(iid) => {
+                engine.tx.digests(&[iid])?.pop().flatten()
+                    == Some(digest(item.digest, &source.actor))
+            }
             None => false,
         };
         if known {
@@ -232,7 +288,9 @@ fn changed_items(engine: &mut Engine<'_, '_>, items: &[Item], source: &Source, r
 
 /// Whether a message's restriction lets an object through. Marking definitions always pass.
 fn wanted(ready: &crate::prepare::Ready, entity_types: &[String]) -> bool {
-    let Some(kind) = ready.elements.first().map(Input::kind) else { return true };
+    let Some(kind) = ready.elements.first().map(Input::kind) else {
+        return true;
+    };
     if entity_types.is_empty() || kind.name == "Marking-Definition" {
         return true;
     }
@@ -257,8 +315,17 @@ pub struct Upserted {
 }
 
 /// Applies elements that somebody adds directly, in the order given. An unknown end or marking refuses the element; another unknown reference waits.
-pub(crate) fn direct(tx: &mut Tx<'_>, actor: &Arc<Actor>, elements: Vec<Element>) -> Result<Vec<Upserted>, Stop> {
-    let source = Source { actor: Arc::clone(actor), origin: None, connector: None, work: None };
+pub(crate) fn direct(
+    tx: &mut Tx<'_>,
+    actor: &Arc<Actor>,
+    elements: Vec<Element>,
+) -> Result<Vec<Upserted>, Stop> {
+    let source = Source {
+        actor: Arc::clone(actor),
+        origin: None,
+        connector: None,
+        work: None,
+    };
     let mut engine = Engine::new(tx);
     let mut reports = Reports::default();
     let mut upserted = Vec::with_capacity(elements.len());

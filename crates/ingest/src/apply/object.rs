@@ -49,8 +49,16 @@ pub struct Outcome {
 
 impl Engine<'_, '_> {
     /// Applies one object. Only a failure of the store is an error.
-    pub(crate) fn object(&mut self, ready: Ready, source: &Source, digest: Option<u64>) -> Result<Outcome, Stop> {
-        let mut outcome = Outcome { notes: ready.dropped, ..Outcome::default() };
+    pub(crate) fn object(
+        &mut self,
+        ready: Ready,
+        source: &Source,
+        digest: Option<u64>,
+    ) -> Result<Outcome, Stop> {
+        let mut outcome = Outcome {
+            notes: ready.dropped,
+            ..Outcome::default()
+        };
         for input in ready.implied {
             let subject = subject(&input);
             match self.implied(input, source, &mut outcome.notes) {
@@ -74,9 +82,18 @@ impl Engine<'_, '_> {
     }
 
     /// Applies something that an object brings along. The same thing comes with many objects, and is applied once.
-    fn implied(&mut self, input: Input, source: &Source, notes: &mut Vec<String>) -> Result<(), Stop> {
-        let Some(key) = input.element.stix_ids.first().map(|id| id.key()) else { return Ok(()) };
-        if input.kind().name == "Vocabulary" && input.element.text("category").is_some_and(facts::is_closed) {
+    fn implied(
+        &mut self,
+        input: Input,
+        source: &Source,
+        notes: &mut Vec<String>,
+    ) -> Result<(), Stop> {
+        let Some(key) = input.element.stix_ids.first().map(|id| id.key()) else {
+            return Ok(());
+        };
+        if input.kind().name == "Vocabulary"
+            && input.element.text("category").is_some_and(facts::is_closed)
+        {
             return Ok(());
         }
         let mark = (key, input.fingerprint);
@@ -84,7 +101,10 @@ impl Engine<'_, '_> {
             return Ok(());
         }
         // a name and nothing else cannot change what is there
-        let only_named = matches!(input.kind().name.as_str(), "Label" | "Kill-Chain-Phase" | "Vocabulary") && input.element.attributes.len() <= 2;
+        let only_named = matches!(
+            input.kind().name.as_str(),
+            "Label" | "Kill-Chain-Phase" | "Vocabulary"
+        ) && input.element.attributes.len() <= 2;
         if !only_named || self.resolve(key)?.is_none() {
             self.element(input, source, None, notes)?;
         }
@@ -93,20 +113,34 @@ impl Engine<'_, '_> {
     }
 
     /// Applies one element: creates it, or merges it into what it is already.
-    pub fn element(&mut self, mut input: Input, source: &Source, digest: Option<u64>, notes: &mut Vec<String>) -> Result<Applied, Stop> {
+    pub fn element(
+        &mut self,
+        mut input: Input,
+        source: &Source,
+        digest: Option<u64>,
+        notes: &mut Vec<String>,
+    ) -> Result<Applied, Stop> {
         let actor = &source.actor;
         Self::allowed(input.kind(), actor).map_err(Stop::Refused)?;
         let links = self.links(&input.element, actor, notes)?;
         if facts::of(input.kind()).confidence {
-            let given = input.element.attributes.get("confidence").and_then(Value::as_u64).map(|given| u8::try_from(given.min(100)).unwrap_or(100));
-            input.element.attributes.insert("confidence".to_owned(), actor.cap_confidence(given).into());
+            let given = input
+                .element
+                .attributes
+                .get("confidence")
+                .and_then(Value::as_u64)
+                .map(|given| u8::try_from(given.min(100)).unwrap_or(100));
+            input
+                .element
+                .attributes
+                .insert("confidence".to_owned(), actor.cap_confidence(given).into());
         }
         self.vocabularies(&mut input, notes)?;
         let standard = self.standard(&input, &links)?;
         let matches = self.matches(&input, standard, &links, actor)?;
         let applied = match *matches.as_slice() {
             [] => Applied::Created(self.create(input, standard, &links, source, digest)?),
-            [one] => self.update(one, input, standard, &links, source, digest)?,
+            [one] => self.update(one, &input, standard, &links, source, digest)?,
             _ => self.combine(&matches, input, standard, &links, source, digest)?,
         };
         for (reference, target) in links.missing {
@@ -123,7 +157,9 @@ impl Engine<'_, '_> {
     /// Brings vocabulary values into the form of their entries. Values that are no entries are left out, with a note.
     fn vocabularies(&mut self, input: &mut Input, notes: &mut Vec<String>) -> Result<(), Stop> {
         for (attribute, category) in &facts::of(input.kind()).vocabularies {
-            let Some(value) = input.element.attributes.get_mut(&attribute.name) else { continue };
+            let Some(value) = input.element.attributes.get_mut(&attribute.name) else {
+                continue;
+            };
             let list = match &mut *value {
                 Value::Array(items) => items.as_mut_slice(),
                 single => std::slice::from_mut(single),
@@ -137,9 +173,14 @@ impl Engine<'_, '_> {
                     None => unknown.push(std::mem::take(item)),
                 }
             }
-            let Some(first) = unknown.first().and_then(Value::as_str) else { continue };
+            let Some(first) = unknown.first().and_then(Value::as_str) else {
+                continue;
+            };
             if attribute.mandatory {
-                return Err(Stop::Refused(RefusedReason::NotInVocabulary { category: (*category).to_owned(), value: first.to_owned() }));
+                return Err(Stop::Refused(RefusedReason::NotInVocabulary {
+                    category: (*category).to_owned(),
+                    value: first.to_owned(),
+                }));
             }
             for value in unknown.iter().filter_map(Value::as_str) {
                 notes.push(format!("\"{}\" leaves out \"{value}\": it is not an entry of the vocabulary {category}", attribute.name));
@@ -163,10 +204,14 @@ pub struct Subject {
 /// What names an element in messages.
 #[must_use]
 pub fn subject(input: &Input) -> Subject {
-    let name = ["name", "value", "path", "subject"].iter().find_map(|name| input.element.text(name));
+    let name = ["name", "value", "path", "subject"]
+        .iter()
+        .find_map(|name| input.element.text(name));
     Subject {
         id: input.element.stix_ids.first().map(ToString::to_string),
-        name: name.map(|name| name.chars().take(200).collect()).or_else(|| Some(input.kind().name.clone())),
+        name: name
+            .map(|name| name.chars().take(200).collect())
+            .or_else(|| Some(input.kind().name.clone())),
     }
 }
 
@@ -174,6 +219,10 @@ impl Subject {
     /// The refusal of what this names.
     #[must_use]
     pub fn refused(self, reason: RefusedReason) -> Refused {
-        Refused { id: self.id, name: self.name, reason }
+        Refused {
+            id: self.id,
+            name: self.name,
+            reason,
+        }
     }
 }

@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use ferrocti_model::{Ident, Key, Registry, merge::{self, Strength}, registry::Reference};
-use ferrocti_store::{Event, NewParked, ObjectChange, Operation, Parked, StoreError, Waiting as Parking};
+use ferrocti_model::{
+    Ident, Key, Registry,
+    merge::{self, Strength},
+    registry::Reference,
+};
+use ferrocti_store::{
+    Event, NewParked, ObjectChange, Operation, Parked, StoreError, Waiting as Parking,
+};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -33,7 +39,7 @@ impl Engine<'_, '_> {
         while let Some(pending) = self.waiting.next_ready() {
             match pending {
                 Pending::Object(object) => self.retry(object, reports)?,
-                Pending::Reference(reference) => self.link_late(reference, reports)?,
+                Pending::Reference(reference) => self.link_late(&reference, reports)?,
             }
         }
         Ok(())
@@ -52,21 +58,36 @@ impl Engine<'_, '_> {
                 }
             }
             Err(refusal) => {
-                let failure = Failure::of_object(refusal.id.as_deref(), refusal.name.as_deref(), &refusal.to_string(), object.json());
+                let failure = Failure::of_object(
+                    refusal.id.as_deref(),
+                    refusal.name.as_deref(),
+                    &refusal.to_string(),
+                    object.json(),
+                );
                 reports.failure(work.as_deref(), failure);
                 return Ok(());
             }
         };
         reports.outcome(work.as_deref(), &outcome, object.json());
         if !outcome.waits.is_empty() {
-            self.waiting.add(Pending::Object(PendingObject { missing: outcome.waits, ..object }));
+            self.waiting.add(Pending::Object(PendingObject {
+                missing: outcome.waits,
+                ..object
+            }));
         }
         Ok(())
     }
 
     /// Adds a reference whose target has arrived.
-    fn link_late(&mut self, pending: PendingReference, reports: &mut Reports) -> Result<(), StoreError> {
-        let (Some(target), Some(stored)) = (self.resolve(pending.target.key())?, self.tx.load_one(pending.object)?) else {
+    fn link_late(
+        &mut self,
+        pending: &PendingReference,
+        reports: &mut Reports,
+    ) -> Result<(), StoreError> {
+        let (Some(target), Some(stored)) = (
+            self.resolve(pending.target.key())?,
+            self.tx.load_one(pending.object)?,
+        ) else {
             return Ok(());
         };
         let reference = pending.reference;
@@ -77,20 +98,38 @@ impl Engine<'_, '_> {
         };
         if !allowed {
             let found = &self.head(target)?.kind.name;
-            let note = format!("\"{}\" of {} leaves out {}: it must not point to an object of type {found}", reference.stix, stored.standard, pending.target);
+            let note = format!(
+                "\"{}\" of {} leaves out {}: it must not point to an object of type {found}",
+                reference.stix, stored.standard, pending.target
+            );
             reports.note(pending.source.work.as_deref(), note);
             return Ok(());
         }
-        let existing = self.tx.targets(&[pending.object], reference.code)?.pop().unwrap_or_default();
+        let existing = self
+            .tx
+            .targets(&[pending.object], reference.code)?
+            .pop()
+            .unwrap_or_default();
         // what others have set meanwhile is not replaced
-        let strength = Strength { equal: reference.multiple, above: false, synchronized: false };
+        let strength = Strength {
+            equal: reference.multiple,
+            above: false,
+            synchronized: false,
+        };
         let change = merge::references(reference, &existing, &[target], strength);
         if change.is_empty() {
             return Ok(());
         }
         self.tx.link(pending.object, reference.code, &change.add)?;
-        self.tx.update(pending.object, &ObjectChange { digest: stored.digest, ..ObjectChange::default() })?;
-        let data = json!({"references": {reference.name.as_str(): {"added": change.add, "removed": []}}});
+        self.tx.update(
+            pending.object,
+            &ObjectChange {
+                digest: stored.digest,
+                ..ObjectChange::default()
+            },
+        )?;
+        let data =
+            json!({"references": {reference.name.as_str(): {"added": change.add, "removed": []}}});
         self.tx.history(&Event {
             operation: Operation::Update,
             iid: pending.object,
@@ -113,13 +152,23 @@ impl Engine<'_, '_> {
                         "object": object.json(),
                         "origin": object.source.origin.as_deref(),
                     });
-                    (Parking::Element(document), object.missing.iter().map(Ident::key).collect(), &object.source)
+                    (
+                        Parking::Element(document),
+                        object.missing.iter().map(Ident::key).collect(),
+                        &object.source,
+                    )
                 }
                 Pending::Reference(reference) => {
                     let standard = self.head(reference.object)?.standard;
-                    let note = format!("\"{}\" of {standard} waits for {}", reference.reference.stix, reference.target);
+                    let note = format!(
+                        "\"{}\" of {standard} waits for {}",
+                        reference.reference.stix, reference.target
+                    );
                     reports.note(reference.source.work.as_deref(), note);
-                    let waiting = Parking::Reference { source: reference.object, reference: reference.reference.code };
+                    let waiting = Parking::Reference {
+                        source: reference.object,
+                        reference: reference.reference.code,
+                    };
                     (waiting, vec![reference.target.key()], &reference.source)
                 }
             };
@@ -141,7 +190,10 @@ impl Engine<'_, '_> {
             None => None,
         };
         let Some(actor) = actor else {
-            tracing::warn!(parked = parked.id, "what was parked is dropped: its user does not exist any more");
+            tracing::warn!(
+                parked = parked.id,
+                "what was parked is dropped: its user does not exist any more"
+            );
             return Ok(None);
         };
         let mut source = Source {
@@ -152,8 +204,15 @@ impl Engine<'_, '_> {
         };
         Ok(match parked.waiting {
             Parking::Element(document) => {
-                source.origin = document.get("origin").and_then(Value::as_str).map(Arc::from);
-                let text: Arc<str> = document.get("object").and_then(Value::as_str).unwrap_or_default().into();
+                source.origin = document
+                    .get("origin")
+                    .and_then(Value::as_str)
+                    .map(Arc::from);
+                let text: Arc<str> = document
+                    .get("object")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .into();
                 Some(Pending::Object(PendingObject {
                     range: 0..text.len(),
                     digest: xxh3_64(prepare::without_dependency_count(&text).as_bytes()),
@@ -162,18 +221,33 @@ impl Engine<'_, '_> {
                     source,
                 }))
             }
-            Parking::Reference { source: object, reference } => {
-                let Some(kind) = self.tx.head(object)?.map(|(kind, _)| kind) else { return Ok(None) };
+            Parking::Reference {
+                source: object,
+                reference,
+            } => {
+                let Some(kind) = self.tx.head(object)?.map(|(kind, _)| kind) else {
+                    return Ok(None);
+                };
                 let target = parked.keys.first().and_then(Key::ident);
-                reference_of(kind, reference).zip(target).map(|(reference, target)| {
-                    Pending::Reference(PendingReference { object, reference, target, source })
-                })
+                reference_of(kind, reference)
+                    .zip(target)
+                    .map(|(reference, target)| {
+                        Pending::Reference(PendingReference {
+                            object,
+                            reference,
+                            target,
+                            source,
+                        })
+                    })
             }
         })
     }
 }
 
-fn reference_of(kind: &'static ferrocti_model::EntityType, code: u16) -> Option<&'static Reference> {
+fn reference_of(
+    kind: &'static ferrocti_model::EntityType,
+    code: u16,
+) -> Option<&'static Reference> {
     kind.refs
         .iter()
         .find(|reference| reference.code == code)
@@ -181,7 +255,18 @@ fn reference_of(kind: &'static ferrocti_model::EntityType, code: u16) -> Option<
 }
 
 fn waits(object: &PendingObject) -> String {
-    let missing: Vec<String> = object.missing.iter().take(5).map(ToString::to_string).collect();
-    let subject = serde_json::from_str::<Value>(object.json()).ok().and_then(|value| Some(value.get("id")?.as_str()?.chars().take(120).collect()));
-    format!("{} waits for {}", subject.unwrap_or_else(|| "an object".to_owned()), missing.join(", "))
+    let missing: Vec<String> = object
+        .missing
+        .iter()
+        .take(5)
+        .map(ToString::to_string)
+        .collect();
+    let subject = serde_json::from_str::<Value>(object.json())
+        .ok()
+        .and_then(|value| Some(value.get("id")?.as_str()?.chars().take(120).collect()));
+    format!(
+        "{} waits for {}",
+        subject.unwrap_or_else(|| "an object".to_owned()),
+        missing.join(", ")
+    )
 }

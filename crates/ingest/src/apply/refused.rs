@@ -37,7 +37,9 @@ pub enum RefusedReason {
     #[error("a relationship cannot point from an object to itself ({0})")]
     SelfReference(String),
     /// The data model has no such relationship.
-    #[error("the relationship \"{relationship}\" is not allowed from {source_type} to {target_type}")]
+    #[error(
+        "the relationship \"{relationship}\" is not allowed from {source_type} to {target_type}"
+    )]
     RelationshipNotAllowed {
         /// Relationship type.
         relationship: String,
@@ -50,7 +52,9 @@ pub enum RefusedReason {
     #[error("it refers to {0}, which does not exist")]
     MissingReference(String),
     /// Objects that share a hash disagree about another.
-    #[error("it shares a hash with other objects that disagree about {algorithm}: {one} and {other}")]
+    #[error(
+        "it shares a hash with other objects that disagree about {algorithm}: {one} and {other}"
+    )]
     HashCollision {
         /// Hash algorithm.
         algorithm: String,

@@ -47,7 +47,9 @@ impl Reports {
 
     /// One message.
     pub fn note(&mut self, work: Option<&str>, message: String) {
-        let Some(collected) = self.collected(work) else { return };
+        let Some(collected) = self.collected(work) else {
+            return;
+        };
         if collected.messages.len() < NOTES {
             collected.messages.push(message);
         }
@@ -57,7 +59,12 @@ impl Reports {
     pub fn outcome(&mut self, work: Option<&str>, outcome: &Outcome, json: &str) {
         for refused in &outcome.refused {
             if !refused.reason.is_skip() {
-                let failure = Failure::of_object(refused.id.as_deref(), refused.name.as_deref(), &refused.to_string(), json);
+                let failure = Failure::of_object(
+                    refused.id.as_deref(),
+                    refused.name.as_deref(),
+                    &refused.to_string(),
+                    json,
+                );
                 self.note_failure(work, failure);
             }
         }
@@ -75,7 +82,11 @@ impl Reports {
             &mut tally.updated
         } else if !outcome.applied.is_empty() {
             &mut tally.unchanged
-        } else if outcome.refused.iter().all(|refused| refused.reason.is_skip()) {
+        } else if outcome
+            .refused
+            .iter()
+            .all(|refused| refused.reason.is_skip())
+        {
             &mut tally.skipped
         } else {
             &mut tally.refused
@@ -84,11 +95,16 @@ impl Reports {
     }
 
     fn note_failure(&mut self, work: Option<&str>, failure: Failure) {
-        let Some(collected) = self.collected(work) else { return };
+        let Some(collected) = self.collected(work) else {
+            return;
+        };
         if collected.failures.len() < NOTES {
             collected.failures.push(failure);
         } else {
-            collected.failures.push(Failure { error: String::new(), source: String::new() });
+            collected.failures.push(Failure {
+                error: String::new(),
+                source: String::new(),
+            });
         }
     }
 
@@ -103,12 +119,16 @@ impl Reports {
     /// Writes everything to the works. Those that were deleted meanwhile hear nothing.
     pub fn write(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for (work, collected) in &self.by_work {
-            works::record(tx, work, &Progress {
-                expected: collected.expected,
-                processed: collected.processed,
-                failures: &collected.failures,
-                messages: &collected.messages,
-            })?;
+            works::record(
+                tx,
+                work,
+                &Progress {
+                    expected: collected.expected,
+                    processed: collected.processed,
+                    failures: &collected.failures,
+                    messages: &collected.messages,
+                },
+            )?;
         }
         Ok(())
     }

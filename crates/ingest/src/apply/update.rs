@@ -1,19 +1,19 @@
 //! Merging an element into the object that it is already.
 
 use ferrocti_model::{
-    Key, StixId, ids, merge::{self, Change, MergeContext, RefChange, Strength},
+    Key, StixId, ids,
+    merge::{self, Change, MergeContext, RefChange, Strength},
     registry::Reference,
 };
 use ferrocti_store::{Event, Iid, ObjectChange, Operation, StoreError, Stored};
 use serde_json::{Map, Value, json};
 
 use super::{
-    create::confidence,
+    create::{confidence, texts},
     engine::{Engine, Head, Links, Source, Stop},
     facts,
     input::Input,
     object::Applied,
-    text,
 };
 
 /// Name of the attribute that lists the other STIX ids of an object.
@@ -24,10 +24,20 @@ type Relinked = Vec<(&'static Reference, RefChange<Iid>)>;
 
 impl Engine<'_, '_> {
     /// Merges an element into an object. Writes nothing, and records no event, when nothing changes.
-    pub fn update(&mut self, iid: Iid, input: Input, standard: StixId, links: &Links, source: &Source, digest: Option<u64>) -> Result<Applied, Stop> {
+    pub fn update(
+        &mut self,
+        iid: Iid,
+        input: &Input,
+        standard: StixId,
+        links: &Links,
+        source: &Source,
+        digest: Option<u64>,
+    ) -> Result<Applied, Stop> {
         let stored = self.tx.load_one(iid)?.ok_or(StoreError::NoObject(iid))?;
         let kind = stored.kind;
-        let creator = facts::of(kind).creators.then(|| source.actor.user_id.to_string());
+        let creator = facts::of(kind)
+            .creators
+            .then(|| source.actor.user_id.to_string());
         let context = MergeContext {
             now: self.now,
             creator: creator.as_deref(),
@@ -36,14 +46,27 @@ impl Engine<'_, '_> {
         };
         let strength = Strength::of(&context, stored.confidence);
         let relinked = self.relinked(iid, links, strength)?;
-        let Stored { attributes, standard: old_standard, digest: old_digest, .. } = stored;
+        let Stored {
+            attributes,
+            standard: old_standard,
+            digest: old_digest,
+            ..
+        } = stored;
         let merged = merge::upsert(attributes, stored.confidence, &input.element, &context);
         let (mut attributes, mut changes) = (merged.attributes, merged.changes);
 
         let renamed = self.renamed(iid, &attributes, &changes, old_standard, kind)?;
         let current = renamed.unwrap_or(old_standard);
-        let keys = self.new_keys(iid, &input, standard, current, renamed.map(|_| old_standard))?;
-        self.stix_ids(&mut attributes, &mut changes, &input, standard, current, renamed.map(|_| old_standard), &keys)?;
+        let keys = self.new_keys(input, standard, current, renamed.map(|_| old_standard))?;
+        self.stix_ids(
+            &mut attributes,
+            &mut changes,
+            input,
+            standard,
+            current,
+            renamed.map(|_| old_standard),
+            &keys,
+        )?;
 
         if changes.is_empty() && relinked.is_empty() && keys.is_empty() && renamed.is_none() {
             if digest.is_some() && digest != old_digest {
@@ -51,16 +74,22 @@ impl Engine<'_, '_> {
             }
             return Ok(Applied::Unchanged(iid));
         }
-        let names_changed = changes.iter().any(|change| is_searched(change));
-        let texts = names_changed.then(|| (text::name_of(kind, &attributes), text::search_text(kind, &attributes)));
+        let names_changed = changes.iter().any(is_searched);
+        let texts = names_changed.then(|| texts(kind, &attributes));
         // written first: a new standard id frees the old one, which becomes a further key
-        self.tx.update(iid, &ObjectChange {
-            standard: renamed,
-            attributes: (!changes.is_empty()).then_some(&attributes),
-            confidence: Some(confidence(&attributes)).filter(|confidence| *confidence != stored.confidence),
-            text: texts.as_ref().map(|(name, body)| (name.as_str(), body.as_str())),
-            digest,
-        })?;
+        self.tx.update(
+            iid,
+            &ObjectChange {
+                standard: renamed,
+                attributes: (!changes.is_empty()).then_some(&attributes),
+                confidence: Some(confidence(&attributes))
+                    .filter(|confidence| *confidence != stored.confidence),
+                text: texts
+                    .as_ref()
+                    .map(|(name, body)| (name.as_str(), body.as_str())),
+                digest,
+            },
+        )?;
         for (reference, change) in &relinked {
             self.tx.unlink(iid, reference.code, &change.remove)?;
             self.tx.link(iid, reference.code, &change.add)?;
@@ -75,7 +104,13 @@ impl Engine<'_, '_> {
             origin: source.origin.as_deref(),
             data: Some(&previous),
         })?;
-        self.remember_head(iid, Head { kind, standard: current });
+        self.remember_head(
+            iid,
+            Head {
+                kind,
+                standard: current,
+            },
+        );
         self.remember(iid, keys.iter().copied().chain([current.key()]));
         self.changed(kind);
         if kind.name == "Marking-Definition" {
@@ -89,7 +124,11 @@ impl Engine<'_, '_> {
     fn relinked(&mut self, iid: Iid, links: &Links, strength: Strength) -> Result<Relinked, Stop> {
         let mut relinked = Vec::new();
         for (reference, targets) in links.refs.iter().filter(|(_, targets)| !targets.is_empty()) {
-            let existing = self.tx.targets(&[iid], reference.code)?.pop().unwrap_or_default();
+            let existing = self
+                .tx
+                .targets(&[iid], reference.code)?
+                .pop()
+                .unwrap_or_default();
             let change = if reference.code != facts::marking_code() {
                 merge::references(reference, &existing, targets, strength)
             } else if existing.is_empty() || strength.equal {
@@ -113,17 +152,32 @@ impl Engine<'_, '_> {
         old: StixId,
         kind: &'static ferrocti_model::EntityType,
     ) -> Result<Option<StixId>, Stop> {
-        let identifying = |name: &str| kind.id_rule.ways.iter().flatten().any(|contribution| contribution.property == name);
-        if facts::of(kind).needs_targets || !changes.iter().any(|change| identifying(&change.name)) {
+        let identifying = |name: &str| {
+            kind.id_rule
+                .ways
+                .iter()
+                .flatten()
+                .any(|contribution| contribution.property == name)
+        };
+        if facts::of(kind).needs_targets || !changes.iter().any(|change| identifying(&change.name))
+        {
             return Ok(None);
         }
-        let Ok(Some(new)) = ids::standard_id(kind, attributes, &|_| Vec::new()) else { return Ok(None) };
+        let Ok(Some(new)) = ids::standard_id(kind, attributes, &|_| Vec::new()) else {
+            return Ok(None);
+        };
         let owner = self.resolve(new.key())?;
         Ok((new != old && owner.is_none_or(|owner| owner == iid)).then_some(new))
     }
 
     /// Keys of the input that the object does not have and nobody else has.
-    fn new_keys(&mut self, iid: Iid, input: &Input, standard: StixId, current: StixId, old: Option<StixId>) -> Result<Vec<Key>, Stop> {
+    fn new_keys(
+        &mut self,
+        input: &Input,
+        standard: StixId,
+        current: StixId,
+        old: Option<StixId>,
+    ) -> Result<Vec<Key>, Stop> {
         let mut keys = Vec::new();
         for key in input.keys.iter().copied().chain([standard.key()]) {
             if key != current.key() && !keys.contains(&key) && self.resolve(key)?.is_none() {
@@ -131,14 +185,16 @@ impl Engine<'_, '_> {
             }
         }
         keys.extend(old.map(|old| old.key()));
-        let _ = iid;
         Ok(keys)
     }
 
     /// Adds to the list of other STIX ids what the input was given under and what the standard id was before.
-    #[expect(clippy::too_many_arguments, reason = "the ids of one object, each with its own meaning")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the ids of one object, each with its own meaning"
+    )]
     fn stix_ids(
-        &mut self,
+        &self,
         attributes: &mut Map<String, Value>,
         changes: &mut Vec<Change>,
         input: &Input,
@@ -150,8 +206,18 @@ impl Engine<'_, '_> {
         if input.kind().attribute(STIX_IDS).is_none() {
             return Ok(());
         }
-        let given = input.element.stix_ids.iter().copied().chain([standard]).filter(|id| keys.contains(&id.key()));
-        let mut added: Vec<String> = given.chain(old).filter(|id| *id != current).map(|id| id.to_string()).collect();
+        let given = input
+            .element
+            .stix_ids
+            .iter()
+            .copied()
+            .chain([standard])
+            .filter(|id| keys.contains(&id.key()));
+        let mut added: Vec<String> = given
+            .chain(old)
+            .filter(|id| *id != current)
+            .map(|id| id.to_string())
+            .collect();
         added.dedup();
         let before = attributes.get(STIX_IDS).cloned().unwrap_or(Value::Null);
         let mut list = before.as_array().cloned().unwrap_or_default();
@@ -164,7 +230,11 @@ impl Engine<'_, '_> {
         if list.len() > length {
             let after = Value::Array(list);
             attributes.insert(STIX_IDS.to_owned(), after.clone());
-            changes.push(Change { name: STIX_IDS.to_owned(), before, after });
+            changes.push(Change {
+                name: STIX_IDS.to_owned(),
+                before,
+                after,
+            });
         }
         Ok(())
     }
@@ -172,7 +242,10 @@ impl Engine<'_, '_> {
 
 /// Whether a change may touch what an object is found by. Times and ids are not.
 fn is_searched(change: &Change) -> bool {
-    !matches!(change.name.as_str(), "modified" | "created" | "creator_id" | "confidence" | "revoked" | STIX_IDS)
+    !matches!(
+        change.name.as_str(),
+        "modified" | "created" | "creator_id" | "confidence" | "revoked" | STIX_IDS
+    )
 }
 
 /// What the history keeps of an update: previous values of attributes (null: there was none), references added and removed by row
@@ -180,13 +253,21 @@ fn is_searched(change: &Change) -> bool {
 fn previous(changes: &[Change], relinked: &Relinked, standard: Option<StixId>) -> Value {
     let mut data = Map::new();
     if !changes.is_empty() {
-        let attributes: Map<String, Value> = changes.iter().map(|change| (change.name.clone(), change.before.clone())).collect();
+        let attributes: Map<String, Value> = changes
+            .iter()
+            .map(|change| (change.name.clone(), change.before.clone()))
+            .collect();
         data.insert("attributes".to_owned(), Value::Object(attributes));
     }
     if !relinked.is_empty() {
         let references: Map<String, Value> = relinked
             .iter()
-            .map(|(reference, change)| (reference.name.clone(), json!({"added": change.add, "removed": change.remove})))
+            .map(|(reference, change)| {
+                (
+                    reference.name.clone(),
+                    json!({"added": change.add, "removed": change.remove}),
+                )
+            })
             .collect();
         data.insert("references".to_owned(), Value::Object(references));
     }

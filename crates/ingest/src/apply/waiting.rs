@@ -1,6 +1,10 @@
 //! What waits for an identifier within one transaction. What still waits at its end is parked in the store.
 
-use std::{collections::{HashMap, VecDeque}, ops::Range, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
 
 use ferrocti_model::{Ident, Key, registry::Reference};
 use ferrocti_store::Iid;
@@ -70,7 +74,11 @@ impl Waiting {
                     self.by_key.entry(ident.key()).or_default().push(slot);
                 }
             }
-            Pending::Reference(reference) => self.by_key.entry(reference.target.key()).or_default().push(slot),
+            Pending::Reference(reference) => self
+                .by_key
+                .entry(reference.target.key())
+                .or_default()
+                .push(slot),
         }
         self.slots.push(Some(pending));
     }
@@ -94,15 +102,12 @@ impl Waiting {
         self.ready.pop_front()
     }
 
-    /// Whether nothing waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty() && self.ready.is_empty()
-    }
-
     /// Takes everything that still waits, in the order in which it came.
     pub fn take_all(&mut self) -> Vec<Pending> {
         self.by_key.clear();
-        std::mem::take(&mut self.slots).into_iter().flatten().collect()
+        std::mem::take(&mut self.slots)
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
