@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// An open, OpenCTI-compatible threat intelligence platform in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "ferrocti", version, propagate_version = true)]
+#[command(name = "ferrocti", version)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -90,10 +90,6 @@ impl Client {
     }
 
     /// Runs one operation and returns its `data`.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers build the variables on the spot"
-    )]
     pub fn call(&self, query: &str, variables: Value) -> Result<Value, ClientError> {
         let url = format!("{}/graphql", self.url);
         let unreachable = |reason: String| ClientError::Unreachable {

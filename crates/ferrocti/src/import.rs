@@ -155,11 +155,8 @@ fn print_outcome(outcome: &Outcome, sent_only: bool) {
         outcome.processed,
         outcome.errors.len()
     );
-    for (message, source) in &outcome.errors {
-        println!(
-            "  refused: {message}{}{source}",
-            if source.is_empty() { "" } else { " — " }
-        );
+    for (message, _) in &outcome.errors {
+        println!("  refused: {message}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! `ferrocti serve` and `ferrocti quickstart`: listen, tell where, stop in order.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use ferrocti_api::{AppState, Services};
@@ -58,6 +58,7 @@ fn start_log(settings: &Settings) {
     let filter = tracing_subscriber::EnvFilter::new(&settings.log);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // a second initialisation, as in tests, changes nothing
     let _ = if settings.log_json {

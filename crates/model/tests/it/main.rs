@@ -1,11 +1,5 @@
 //! Integration tests of the model.
 
-// test helpers take `json!` values as they are written
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "test helpers take literals by value for readability"
-)]
-
 // `cfg(test)` lets helpers outside of test functions unwrap, as in unit tests
 #[cfg(test)]
 mod codec;
