@@ -19,6 +19,8 @@ pub(crate) struct Caller {
     pub(crate) actor: Option<Arc<Actor>>,
     /// What this user may see.
     pub(crate) visible: Visibility,
+    /// The host by which the platform was reached, without the port.
+    pub(crate) host: Option<String>,
 }
 
 /// What the headers of a request say.
@@ -28,6 +30,7 @@ pub(crate) struct Headers {
     applicant: Option<String>,
     work: Option<String>,
     draft: Option<String>,
+    host: Option<String>,
 }
 
 impl Headers {
@@ -53,6 +56,7 @@ impl Headers {
             applicant: text("opencti-applicant-id"),
             work: text("opencti-work-id"),
             draft: text("opencti-draft-id"),
+            host: text("host").map(|host| without_port(&host).to_owned()),
         }
     }
 }
@@ -100,9 +104,18 @@ pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Re
         Ok(Caller {
             actor: actor.map(Arc::new),
             visible,
+            host: headers.host.clone(),
         })
     });
     found.map_err(|fault| refuse(500, fault))
+}
+
+/// The host of `host:port`, where an IPv6 address stands in brackets (RFC 3986, section 3.2.2).
+fn without_port(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => authority.split(':').next().unwrap_or(authority),
+    }
 }
 
 fn refuse(status: u16, fault: Fault) -> Refusal {
@@ -136,6 +149,18 @@ pub(crate) fn visibility(snapshot: &Snapshot<'_>, actor: &Actor) -> Result<Visib
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_told_without_its_port() {
+        for (authority, host) in [
+            ("cti.example.org:8080", "cti.example.org"),
+            ("cti.example.org", "cti.example.org"),
+            ("[2001:db8::1]:8080", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+        ] {
+            assert_eq!(without_port(authority), host);
+        }
+    }
 
     #[test]
     fn empty_headers_count_as_absent() {

@@ -35,8 +35,10 @@ pub struct Services {
 /// Where connectors reach the broker; told to them when they register.
 #[derive(Debug, Clone)]
 pub struct BrokerAddress {
-    /// Host name or address as connectors see it.
-    pub host: String,
+    /// Host name or address as connectors see it; `None`: the host by which a connector reached the platform.
+    pub host: Option<String>,
+    /// Where the broker listens, for clients that do not say how they reached the platform.
+    pub listens: String,
     /// Port as connectors see it.
     pub port: u16,
     /// Virtual host.
@@ -84,7 +86,8 @@ impl Options {
             health_key: None,
             metrics: false,
             broker: BrokerAddress {
-                host: broker.ip().to_string(),
+                host: None,
+                listens: broker.ip().to_string(),
                 port: broker.port(),
                 vhost: "/".to_owned(),
                 use_ssl: false,

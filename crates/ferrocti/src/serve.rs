@@ -86,9 +86,10 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
         .health_access_key
         .as_ref()
         .map(|key| key.expose().to_owned());
-    if let Some(host) = &settings.amqp_advertised_host {
-        options.broker.host.clone_from(host);
-    }
+    options
+        .broker
+        .host
+        .clone_from(&settings.amqp_advertised_host);
     env!("CARGO_PKG_VERSION").clone_into(&mut options.version);
     let services = Services {
         store: platform.store.clone(),

@@ -171,9 +171,10 @@ impl Resolution<'_> {
         } else {
             String::new()
         };
+        let host = broker.host.as_ref().or(self.caller.host.as_ref());
         json!({
             "connection": {
-                "host": broker.host, "port": broker.port, "vhost": broker.vhost, "use_ssl": broker.use_ssl, "user": id, "pass": password,
+                "host": host.unwrap_or(&broker.listens), "port": broker.port, "vhost": broker.vhost, "use_ssl": broker.use_ssl, "user": id, "pass": password,
             },
             "s3": {
                 "endpoint": "", "port": 0, "use_ssl": false, "bucket_name": "", "bucket_region": "", "access_key": "", "secret_key": "",
