@@ -164,7 +164,7 @@ def test_two_accounts_of_one_name_are_refused_or_distinct(platform, prefix):
     if done.returncode == 0:
         assert json.loads(done.stdout)["token"] != first.token
     else:
-        assert f"same {prefix}" in done.stderr
+        assert prefix in done.stderr
     assert platform.graphql("query { me { id } }", token=first.token)["me"]["id"]
 
 
@@ -291,7 +291,7 @@ def test_config_lists_every_setting():
 
 def test_sigterm_stops_gracefully_and_everything_is_there_after_the_next_start(make_platform, prefix):
     platform = make_platform().start()
-    account = platform.add_connector_account("c")
+    account = platform.add_connector_account("account")
     connector_id = api.new_id()
     api.register(platform, account.token, connector_id)
     work_id = api.work_add(platform, account.token, connector_id)
@@ -308,7 +308,7 @@ def test_sigterm_does_not_wait_for_idle_connections(make_platform, prefix):
     from harness.amqp import Publisher
 
     platform = make_platform().start()
-    account = platform.add_connector_account("c")
+    account = platform.add_connector_account("account")
     config = api.register(platform, account.token, api.new_id())["config"]
     with Publisher(platform, config) as publisher:
         began = time.monotonic()
@@ -320,7 +320,7 @@ def test_sigterm_does_not_wait_for_idle_connections(make_platform, prefix):
 
 def test_check_finds_a_sound_directory_sound(make_platform, prefix):
     platform = make_platform().start()
-    account = platform.add_connector_account("c")
+    account = platform.add_connector_account("account")
     connector_id = api.new_id()
     api.register(platform, account.token, connector_id)
     api.deliver(platform, account.token, connector_id, stix.mixed_feed(1, 36, prefix))
@@ -333,7 +333,7 @@ def test_check_finds_a_sound_directory_sound(make_platform, prefix):
 
 def test_check_finds_damage(make_platform, prefix):
     platform = make_platform().start()
-    account = platform.add_connector_account("c")
+    account = platform.add_connector_account("account")
     connector_id = api.new_id()
     api.register(platform, account.token, connector_id)
     api.deliver(platform, account.token, connector_id, stix.mixed_feed(1, 120, prefix))
@@ -350,7 +350,7 @@ def test_check_finds_damage(make_platform, prefix):
 
 def test_secrets_do_not_reach_the_log(make_platform):
     platform = make_platform(args=("--log", "trace")).start()
-    account = platform.add_connector_account("c")
+    account = platform.add_connector_account("account")
     config = api.register(platform, account.token, api.new_id())["config"]
     platform.terminate()
     log = platform.log()

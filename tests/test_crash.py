@@ -62,7 +62,7 @@ class Source:
         self.sent += 1
         name = f"{self.kind} {self.number} {self.sent}"
         malware = stix.domain("malware", f"crash {name}", is_family=True)
-        tool = stix.domain("tool", f"crash {name}")
+        tool = stix.domain("tool", f"crash {name} tool")
         return [stix.domain("intrusion-set", "crash shared set"), malware, tool, stix.relationship("uses", malware, tool)]
 
     def send_bundle(self) -> None:

@@ -415,13 +415,26 @@ def upload(platform, token, query, variables, where, files):
     )  # fmt: skip
 
 
-def test_a_multipart_request_creates_the_object(platform, prefix):
+def test_a_multipart_request_reaches_its_operation(platform, prefix):
+    """Files are not stored yet; the request must be understood and the files refused in words, not the request as such."""
     query = "mutation MalwareAdd($input: MalwareAddInput!) { malwareAdd(input: $input) { id standard_id entity_type parent_types } }"
     variables = {"input": {"name": f"{prefix} with files", "is_family": True, "files": [None, None], "filesMarkings": [[], []]}}
     where = {"0": ["variables.input.files.0"], "1": ["variables.input.files.1"]}
     answer = upload(platform, platform.admin.token, query, variables, where, [("a.txt", b"one", "text/plain"), ("b/c.bin", b"\0two", "")])
     assert answer.status_code == 200, answer.text
-    assert answer.json()["data"]["malwareAdd"]["entity_type"] == "Malware", answer.text
+    error = answer.json()["errors"][0]
+    assert (error["name"], error["path"]) == ("FUNCTIONAL_ERROR", ["malwareAdd"])
+    assert "files" in error["message"]
+    assert api.named(platform, prefix) == []
+
+
+def test_a_multipart_request_with_a_single_file_where_a_list_is_declared_is_understood(platform, prefix):
+    """pycti sends one file at the place of the list itself."""
+    query = "mutation MalwareAdd($input: MalwareAddInput!) { malwareAdd(input: $input) { id } }"
+    variables = {"input": {"name": f"{prefix} with a file", "is_family": True, "files": None}}
+    answer = upload(platform, platform.admin.token, query, variables, {"0": ["variables.input.files"]}, [("a.txt", b"one", "text/plain")])
+    assert answer.status_code == 200, answer.text
+    assert "files" in answer.json()["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("where", ["not json", '{"0": ["variables.nowhere.0"]}', "[]"], ids=["no JSON", "a path that is not there", "a list"])

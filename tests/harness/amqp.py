@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import Any
 
 import pika
+import pika.exceptions
 
 from .platform import Platform
 
@@ -55,8 +57,10 @@ class Publisher:
         )
 
     def close(self) -> None:
-        if self.connection.is_open:
-            self.connection.close()
+        """A connection that the broker has given up meanwhile (silence, a kill) is closed already."""
+        with contextlib.suppress(pika.exceptions.AMQPError):
+            if self.connection.is_open:
+                self.connection.close()
 
     def __enter__(self) -> Publisher:
         return self
