@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use ferrocti_broker::Queues;
 use lapin::Confirmation;
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use tempfile::TempDir;
 
-use crate::harness::{confirming, publish_with, queue_options, try_connect};
+use crate::harness::{publish_with, queue_options, try_connect};
 
 const PUBLISHERS: u32 = 4;
 
@@ -89,7 +89,14 @@ async fn publish_until_gone(url: String, publisher: u32, progress: Arc<Progress>
     let Ok(connection) = try_connect(&url).await else {
         return;
     };
-    let channel = confirming(&connection).await;
+    // the broker may be killed at any moment from here on
+    let Ok(channel) = connection.create_channel().await else {
+        return;
+    };
+    let select = ConfirmSelectOptions::default();
+    if channel.confirm_select(select).await.is_err() {
+        return;
+    }
     loop {
         let number = progress.sent.load(Ordering::SeqCst) + 1;
         progress.sent.store(number, Ordering::SeqCst);
