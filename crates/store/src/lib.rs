@@ -29,6 +29,8 @@ mod store;
 mod users;
 mod works;
 mod writer;
+#[cfg(feature = "yardstick")]
+pub mod yardstick;
 
 pub use audit::{AuditEntry, NewAudit};
 pub use check::Problem;

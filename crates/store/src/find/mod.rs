@@ -21,7 +21,7 @@ pub struct ObjectQuery {
     pub condition: Expression,
     /// Full text as a user types it.
     pub search: Option<String>,
-    /// Order: key and whether descending; empty: by relevance when there is a search, else by creation. Missing values come last, ties by row number.
+    /// Order: key and whether descending; empty: by relevance when there is a search, else by creation. Missing values come last; ties are ordered by row number in the direction of the first key.
     pub order: Vec<(OrderKey, bool)>,
     /// Most rows to return.
     pub first: usize,

@@ -44,6 +44,14 @@ impl Source {
         }
     }
 
+    /// The row number, in words that let the rows come in its order.
+    fn iid(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "s.rowid",
+            Self::Objects | Self::Candidates(_) => "o.iid",
+        }
+    }
+
     fn condition(&self) -> Option<String> {
         match self {
             Self::Text(place) => Some(format!("s.search MATCH {place}")),
@@ -426,7 +434,7 @@ impl Snapshot<'_> {
             ));
             parts.join(", ")
         };
-        let inner_order = order_of(&|place| plan.keys[place].sql.clone(), "o.iid");
+        let inner_order = order_of(&|place| plan.keys[place].sql.clone(), plan.source.iid());
         let outer_order = order_of(&|place| format!("k{place}"), "iid");
 
         let index = match (keys.first(), &plan.source) {
@@ -549,6 +557,10 @@ impl Plan {
                     ),
                 },
             };
+            if self.keys.is_empty() {
+                // ties in the direction of the first key, in which the index has them
+                self.iid_descending = *descending;
+            }
             self.keys.push(SortKey {
                 sql,
                 descending: *descending,
@@ -591,7 +603,8 @@ impl Plan {
         };
         let iid = self.sink.bind(iid);
         let mut sql = format!(
-            "o.iid {} {iid}",
+            "{} {} {iid}",
+            self.source.iid(),
             if self.iid_descending { "<" } else { ">" }
         );
         for (key, value) in keys.iter().zip(values).rev() {

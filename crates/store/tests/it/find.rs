@@ -172,7 +172,7 @@ pub fn every_order_pages_like_the_sorted_list(open: Open) {
             }
         }
     }
-    // against the sorted list itself: missing last in both directions, ties by row number
+    // against the sorted list itself: missing last in both directions, ties by row number in the same direction
     let objects = fixture.read(|s| s.load(&malware));
     for descending in [false, true] {
         let mut expected: Vec<(Option<u8>, Iid)> = objects
@@ -191,7 +191,11 @@ pub fn every_order_pages_like_the_sorted_list(open: Open) {
                 }
                 (a, b) => b.is_some().cmp(&a.is_some()),
             };
-            by_value.then(a.1.cmp(&b.1))
+            by_value.then(if descending {
+                b.1.cmp(&a.1)
+            } else {
+                a.1.cmp(&b.1)
+            })
         });
         let query = ObjectQuery {
             order: vec![(OrderKey::Confidence, descending)],

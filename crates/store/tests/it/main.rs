@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod crash;
 mod filters;
 mod find;
 mod group_commit;
@@ -78,6 +79,9 @@ contract!(sqlite, crate::support::sqlite, {
         foreign_file_is_refused,
         check_finds_broken_invariants,
         memory_is_given_back_and_the_store_works_on,
+    },
+    crash::{
+        killed_process_loses_nothing_confirmed,
     },
     model::{
         random_operations_agree_with_a_simple_model,

@@ -21,10 +21,15 @@ use uuid::Uuid;
 pub type Open = fn(&Path, Arc<dyn Clock>) -> Result<Store, StoreError>;
 
 pub fn sqlite(dir: &Path, clock: Arc<dyn Clock>) -> Result<Store, StoreError> {
-    // a store that is opened again does not get the same random values again
+    // a store that is opened again, in this process or another, does not get the same random values again
     static OPENINGS: AtomicU64 = AtomicU64::new(0);
     let seed = OPENINGS.fetch_add(1, Ordering::Relaxed);
-    let mut options = Options::new(clock, Arc::new(SeededEntropy::new(seed << 40)));
+    let mut options = Options::new(
+        clock,
+        Arc::new(SeededEntropy::new(
+            seed ^ (u64::from(std::process::id()) << 32),
+        )),
+    );
     options.durability = Durability::Off;
     Store::open(dir, options)
 }
