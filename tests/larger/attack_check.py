@@ -35,6 +35,8 @@ KNOWN = {
 }
 # Types of ATT&CK that the data model has no place for: refused, with this reason and no other.
 UNKNOWN = {"x-mitre-collection", "x-mitre-matrix", "x-mitre-tactic", "x-mitre-asset", "x-mitre-analytic", "x-mitre-detection-strategy"}
+# A group that was revoked by another one which carries its name as an alias is one group here: the relationship between them would point to itself.
+TO_ITSELF = "(revoked-by): a relationship cannot point from an object to itself"
 
 
 class Expected:
@@ -75,7 +77,8 @@ class Expected:
             groups[self.find(identifier)] = kind
         found = Counter(groups.values())
         ends = [(kind, source, target) for kind, source, target in self.relations if source in self.kind and target in self.kind]
-        found["stix-core-relationship"] = len({(kind, self.find(source), self.find(target)) for kind, source, target in ends})
+        joined = {(kind, self.find(source), self.find(target)) for kind, source, target in ends}
+        found["stix-core-relationship"] = sum(source != target for _, source, target in joined)
         return found
 
 
@@ -126,7 +129,7 @@ def check(directory: Path, platform: Platform, domain: str, versions: list[str])
             problems.append(f"{path.name}: expected and stored differ: {wrong}")
         if report["expected"] != report["processed"] or report["expected"] != len({entry["id"] for entry in objects}):
             problems.append(f"{path.name}: {len(objects)} objects, expected {report['expected']}, processed {report['processed']}")
-        unjustified = [error for error in report["errors"] if not any(kind in json.dumps(error) for kind in UNKNOWN)]
+        unjustified = [error for error in report["errors"] if not any(kind in json.dumps(error) for kind in (*UNKNOWN, TO_ITSELF))]
         problems += [f"{path.name}: {json.dumps(error)[:600]}" for error in unjustified[:10]]
         before = history_position(platform)
         again, seconds_again = send(platform, path)
