@@ -38,6 +38,9 @@ pub(crate) struct Unacked {
     pub consumer: Option<Arc<Consumer>>,
 }
 
+/// What a consumer without a prefetch count may have unsettled, so that a client that never acknowledges does not fill the memory.
+const NO_PREFETCH: u32 = 65_535;
+
 /// A consumer of one queue on one channel.
 pub(crate) struct Consumer {
     pub tag: String,
@@ -47,7 +50,7 @@ pub(crate) struct Consumer {
     pub port: Arc<ChannelPort>,
     /// Tells the queue's dispatcher that this consumer has room again.
     pub signal: Arc<Notify>,
-    /// Unsettled deliveries that it may have; 0 for no limit.
+    /// Unsettled deliveries that it may have.
     prefetch: u32,
     in_flight: AtomicU32,
     cancelled: AtomicBool,
@@ -221,7 +224,7 @@ impl Consumer {
             exclusive,
             port,
             signal,
-            prefetch,
+            prefetch: if prefetch == 0 { NO_PREFETCH } else { prefetch },
             in_flight: AtomicU32::new(0),
             cancelled: AtomicBool::new(false),
         })
@@ -235,7 +238,7 @@ impl Consumer {
         {
             return 0;
         }
-        if self.no_ack || self.prefetch == 0 {
+        if self.no_ack {
             return usize::MAX;
         }
         self.prefetch
@@ -329,7 +332,8 @@ impl Body {
         }
     }
 
-    pub fn append(&mut self, part: Bytes) {
+    /// Appends a part of a body that will have `total` bytes, for which memory has been set aside.
+    pub fn append(&mut self, part: Bytes, total: usize) {
         match self {
             Self::Whole(bytes) if bytes.is_empty() => {
                 *bytes = if part.len() <= COPY_UP_TO {
@@ -339,7 +343,7 @@ impl Body {
                 };
             }
             Self::Whole(bytes) => {
-                let mut parts = BytesMut::with_capacity((bytes.len() + part.len()) * 2);
+                let mut parts = BytesMut::with_capacity(total);
                 parts.extend_from_slice(bytes);
                 parts.extend_from_slice(&part);
                 *self = Self::Parts(parts);

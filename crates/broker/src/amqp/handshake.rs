@@ -112,8 +112,11 @@ impl Session {
         let (authenticator, peer) = (Arc::clone(&self.broker.authenticator), self.connection.peer);
         let (name, password) = (user.to_owned(), password.to_owned());
         let check = move || authenticator.authenticate(&name, &password, peer);
+        // checking a password may take much memory and time on purpose, so few are checked at the same time
+        let turn = self.broker.logins.acquire().await;
         let principal: Option<Principal> =
             tokio::task::spawn_blocking(check).await.unwrap_or_default();
+        drop(turn);
         match principal {
             Some(principal) => {
                 self.principal = principal;

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 pub use auth::{Authenticator, Principal};
@@ -39,6 +39,9 @@ use error::{Fault, reply};
 use metrics::{Counters, count};
 
 use crate::queue::Queues;
+
+/// Passwords that are checked at the same time.
+const CONCURRENT_LOGINS: usize = 4;
 
 /// Address and limits of a listener.
 #[derive(Debug, Clone)]
@@ -108,6 +111,7 @@ struct Broker {
     options: ListenerOptions,
     counters: Arc<Counters>,
     dispatchers: Arc<Dispatchers>,
+    logins: Semaphore,
     /// Memory for bodies on their way in.
     bodies: Arc<Budget>,
     /// Bytes that wait to be sent on all connections.
@@ -227,6 +231,7 @@ impl Listener {
         };
         let broker = Arc::new(Broker {
             dispatchers: Dispatchers::new(queues.clone(), Arc::clone(&counters)),
+            logins: Semaphore::new(CONCURRENT_LOGINS),
             bodies: Budget::new(options.body_budget),
             queues,
             authenticator,

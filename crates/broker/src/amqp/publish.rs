@@ -64,7 +64,7 @@ impl Session {
                     );
                     return Err(Fault::connection(reply::FRAME_ERROR, text));
                 }
-                content.body.append(frame.payload);
+                content.body.append(frame.payload, content.body_size);
             }
             (FrameKind::Header, Some(_)) => {
                 return unexpected(

@@ -10,6 +10,8 @@ mod ops;
 mod reader;
 mod schema;
 mod state;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod types;
 mod writer;

@@ -547,10 +547,7 @@ impl Writer {
             return false;
         }
         let step = VACUUM_STEP_PAGES.min(free - KEEP_FREE_PAGES);
-        match self
-            .conn
-            .execute_batch(&format!("PRAGMA incremental_vacuum({step})"))
-        {
+        match self.vacuum(step) {
             Ok(()) => {
                 self.dirty = true;
                 true
@@ -560,6 +557,16 @@ impl Writer {
                 false
             }
         }
+    }
+
+    /// Gives that many free pages back. The statement answers a row for each, and stops when nobody asks for the next.
+    fn vacuum(&self, pages: u64) -> rusqlite::Result<()> {
+        let mut statement = self
+            .conn
+            .prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut rows = statement.query([])?;
+        while rows.next()?.is_some() {}
+        Ok(())
     }
 }
 

@@ -132,6 +132,11 @@ pub async fn durable_queue(channel: &Channel, name: &str) {
         .unwrap();
 }
 
+/// Between two looks at a condition.
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
 /// Asks for the number of ready messages.
 pub async fn count(channel: &Channel, queue: &str) -> u32 {
     let passive = QueueDeclareOptions {
@@ -149,7 +154,7 @@ pub async fn count(channel: &Channel, queue: &str) -> u32 {
 pub async fn until_count(channel: &Channel, queue: &str, expected: u32) {
     let reached = async {
         while count(channel, queue).await != expected {
-            tokio::task::yield_now().await;
+            pause().await;
         }
     };
     tokio::time::timeout(PATIENCE, reached)
@@ -161,7 +166,7 @@ pub async fn until_count(channel: &Channel, queue: &str, expected: u32) {
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
     let reached = async {
         while !condition() {
-            tokio::task::yield_now().await;
+            pause().await;
         }
     };
     tokio::time::timeout(PATIENCE, reached)
