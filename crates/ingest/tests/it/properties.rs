@@ -57,8 +57,8 @@ fn bundle() -> Vec<Value> {
     let note = json!({"type": "note", "spec_version": "2.1", "id": id("note", 1), "created": "2020-01-01T00:00:00.000Z", "modified": "2020-01-01T00:00:00.000Z",
         "content": "a note", "object_refs": [id_of(&related), id_of(&one)]});
     vec![
-        marking, author, alpha, beta, technique, uses, related, indicator, indicates, address, based,
-        one, two, observed, sighting, note,
+        marking, author, alpha, beta, technique, uses, related, indicator, indicates, address,
+        based, one, two, observed, sighting, note,
     ]
 }
 
