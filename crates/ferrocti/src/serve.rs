@@ -73,7 +73,14 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
     // a taken port is told before anything is created
     let http_address = SocketAddr::new(settings.host, settings.port);
     let http = bind(http_address).await?;
-    let (platform, generated) = Platform::open(&settings)?;
+    // told to stop while starting, the server still stops in order
+    let stop = stop_signal()?;
+    // opening waits for the disk and for queues, which a socket thread must not
+    let (platform, generated, settings) = tokio::task::spawn_blocking(move || {
+        let (platform, generated) = Platform::open(&settings)?;
+        Ok::<_, anyhow::Error>((platform, generated, settings))
+    })
+    .await??;
     let listener_options = ListenerOptions::new(SocketAddr::new(settings.host, settings.amqp_port));
     let login = Arc::new(BrokerLogin::new(platform.connectors.clone()));
     let amqp = Listener::bind(listener_options, platform.queues.clone(), login).await?;
@@ -101,7 +108,10 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
     };
     let router = ferrocti_api::router(AppState::new(services, options)?);
 
-    let ingesting = platform.ingest.start().context("cannot start ingestion")?;
+    let ingest = platform.ingest.clone();
+    let ingesting = tokio::task::spawn_blocking(move || ingest.start())
+        .await?
+        .context("cannot start ingestion")?;
     let base = format!("http://{http_address}{}", settings.base_path);
     if let Some(generated) = &generated {
         say.administrator(&settings, generated);
@@ -133,7 +143,7 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
         say.example(&report, &base);
     }
 
-    stop_signal().await?;
+    stop.await;
     tracing::info!("stopping");
     housekeeping.abort();
     // the receiver lives in the server's task, which may have ended by itself
@@ -188,15 +198,17 @@ async fn tidy(store: ferrocti_store::Store) {
     }
 }
 
-async fn stop_signal() -> Result<()> {
+/// Catches SIGTERM and SIGINT from now on; the answer ends when one has come.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// What the server says on standard output, to people or to machines.
