@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 
-from harness import api, stix
+import pika.exceptions
+from harness import api, stix, wait_until
 from harness.amqp import Publisher, message
 from harness.platform import ROOT
 
@@ -158,7 +159,7 @@ def test_a_full_queue_holds_the_publisher_back_and_loses_nothing(make_platform, 
     del version  # the connector runs on it
     connector.wait_event("registered")
     config = api.register(platform, account.token, connector.id, name=connector.name)["config"]
-    done = threading.Event()
+    done, full = threading.Event(), threading.Event()
 
     def keep_full() -> None:
         number = 0
@@ -167,13 +168,16 @@ def test_a_full_queue_holds_the_publisher_back_and_loses_nothing(make_platform, 
                 number += 1
                 try:
                     publisher.publish(message(big_bundle(prefix, number, 1000), no_split=True))
-                except Exception:  # noqa: BLE001 - refused: the queue is full, which is what it is for
+                except pika.exceptions.NackError:
+                    full.set()
                     if "Unable to send bundle, retrying" in connector.log():
                         return
 
     filler = threading.Thread(target=keep_full)
     filler.start()
     try:
+        wait_until(full.is_set, "the queue is full")
+        connector.go_on()
         run = connector.wait_event("run", seconds=120)
     finally:
         done.set()
