@@ -98,7 +98,7 @@ CREATE TABLE high_water (
 
 -- Who may speak.
 CREATE TABLE user (
-  id              INTEGER PRIMARY KEY,
+  id              INTEGER PRIMARY KEY AUTOINCREMENT, -- history and audit go on naming a deleted user
   uuid            BLOB NOT NULL UNIQUE,
   email           TEXT NOT NULL UNIQUE,  -- folded
   name            TEXT NOT NULL,

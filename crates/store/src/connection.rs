@@ -10,13 +10,18 @@ use crate::{Durability, error::Result, fold::fold};
 /// Bytes of one database page.
 pub const PAGE_SIZE: i64 = 8192;
 
-/// Prepared statements kept per connection; more than there are in this crate, find queries aside.
-const STATEMENTS: usize = 200;
+/// How long a statement waits for another connection; only checkpoints make one wait.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Prepared statements kept by the writing connection: about as many as there are in this crate.
+const WRITER_STATEMENTS: usize = 150;
+/// Prepared statements kept by each reading connection; those of lists are large.
+const READER_STATEMENTS: usize = 60;
 
 /// Opens the connection that writes; creates the file when it is missing.
 pub fn open_writer(path: &Path, durability: Durability, cache_kib: i64) -> Result<Connection> {
     let conn = Connection::open(path)?;
-    conn.busy_timeout(Duration::from_secs(10))?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.pragma_update(None, "page_size", PAGE_SIZE)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     let synchronous = match durability {
@@ -25,7 +30,7 @@ pub fn open_writer(path: &Path, durability: Durability, cache_kib: i64) -> Resul
         Durability::Off => "OFF",
     };
     conn.pragma_update(None, "synchronous", synchronous)?;
-    common(&conn, cache_kib)?;
+    common(&conn, cache_kib, WRITER_STATEMENTS)?;
     Ok(conn)
 }
 
@@ -35,8 +40,8 @@ pub fn open_reader(path: &Path, cache_kib: i64) -> Result<Connection> {
         path,
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
-    conn.busy_timeout(Duration::from_secs(10))?;
-    common(&conn, cache_kib)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    common(&conn, cache_kib, READER_STATEMENTS)?;
     conn.pragma_update(None, "query_only", true)?;
     Ok(conn)
 }
@@ -54,12 +59,12 @@ pub fn set_cache(conn: &Connection, kib: i64) -> Result<()> {
     Ok(())
 }
 
-fn common(conn: &Connection, cache_kib: i64) -> Result<()> {
+fn common(conn: &Connection, cache_kib: i64, statements: usize) -> Result<()> {
     set_cache(conn, cache_kib)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "foreign_keys", false)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.set_prepared_statement_cache_capacity(statements);
     // fold(x): text without case and accents, anything else unchanged
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-use crate::{StoreError, connection, error::Result, store::Shared, writer::IDLE_CACHE_KIB};
+use crate::{StoreError, connection, error::Result, store::Shared};
 
 /// Without a commit for so long, what is left of the write-ahead log is copied.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(1);
@@ -166,12 +166,5 @@ pub fn relax(shared: &Shared) -> Result<()> {
         writer.relax()?;
     }
     shared.relaxed.store(true, Ordering::Release);
-    Ok(())
-}
-
-/// Whether a cache size is the idle one; used by the writer to grow it again.
-pub fn shrink(conn: &Connection) -> Result<()> {
-    connection::set_cache(conn, IDLE_CACHE_KIB)?;
-    conn.execute_batch("PRAGMA shrink_memory")?;
     Ok(())
 }

@@ -186,10 +186,10 @@ impl Store {
 
     /// Waits for the writers, then copies the whole write-ahead log into the database file and empties it.
     pub fn checkpoint(&self) -> Result<()> {
-        let writer = self.0.shared.writer.lock();
-        let mut statement = writer.conn.prepare("PRAGMA wal_checkpoint(TRUNCATE)")?;
-        statement.query_row([], |_| Ok(()))?;
-        Ok(())
+        let shared = &self.0.shared;
+        let mut writer = shared.writer.lock();
+        writer.finish_group(shared);
+        writer.empty_log()
     }
 }
 

@@ -18,7 +18,12 @@ use ferrocti_model::{clock::Millis, id::Key};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
-use crate::{Iid, StoreError, Tx, connection, error::Result, maintenance, store::Shared};
+use crate::{
+    Iid, StoreError, Tx,
+    connection::{self, BUSY_TIMEOUT},
+    error::Result,
+    store::Shared,
+};
 
 /// Page cache of the writing connection while nothing happens, in KiB.
 pub const IDLE_CACHE_KIB: i64 = 1024;
@@ -244,19 +249,38 @@ impl Writer {
         let result = self
             .conn
             .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
-        self.conn.busy_timeout(Duration::from_secs(10))?;
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
         Ok(result?)
     }
 
-    /// Gives back memory; only between groups.
+    /// Gives back memory and the space of the write-ahead log; only between groups.
     pub fn relax(&mut self) -> Result<()> {
         if self.group.is_none() {
             self.caches.forget();
             self.conn.flush_prepared_statement_cache();
-            maintenance::shrink(&self.conn)?;
+            connection::set_cache(&self.conn, IDLE_CACHE_KIB)?;
+            self.conn.execute_batch("PRAGMA shrink_memory")?;
             self.grown = false;
+            self.conn.busy_timeout(Duration::ZERO)?;
+            let emptied = self.empty_log();
+            self.conn.busy_timeout(BUSY_TIMEOUT)?;
+            emptied?;
         }
         Ok(())
+    }
+
+    /// Commits what writers have left open for others.
+    pub fn finish_group(&mut self, shared: &Shared) {
+        if self.group.is_some() {
+            self.commit(shared);
+        }
+    }
+
+    /// Copies the write-ahead log into the database file and empties it, as far as readers allow.
+    pub fn empty_log(&self) -> Result<()> {
+        Ok(self
+            .conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
     }
 
     fn run(&self, sql: &str) -> Result<()> {

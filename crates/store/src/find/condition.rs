@@ -102,12 +102,25 @@ impl Sink {
         format!("?{}", at + 1)
     }
 
-    /// `column IN (…)`; long lists travel as one JSON parameter.
+    /// `column IN (…)` for codes and sets, of which there are few combinations; long lists travel as one JSON parameter.
     pub fn among<N: std::fmt::Display + Copy>(&mut self, column: &str, numbers: &[N]) -> String {
         match numbers {
-            [] => NEVER.to_owned(),
+            // no code, set or row number is negative
+            [] => format!("+{column} < 0"),
             [one] => format!("{column} = {one}"),
             few if few.len() <= 32 => format!("{column} IN ({})", sql_list(few)),
+            many => {
+                let list = self.bind(format!("[{}]", sql_list(many)));
+                format!("{column} IN (SELECT value FROM json_each({list}))")
+            }
+        }
+    }
+
+    /// `column IN (…)` for row numbers. They are parameters, so that the statement stays the same from one object to the next.
+    pub fn among_ids(&mut self, column: &str, iids: &[Iid]) -> String {
+        match iids {
+            [] => format!("+{column} < 0"),
+            [one] => format!("{column} = {}", self.bind(*one)),
             many => {
                 let list = self.bind(format!("[{}]", sql_list(many)));
                 format!("{column} IN (SELECT value FROM json_each({list}))")
@@ -119,7 +132,7 @@ impl Sink {
     pub fn condition(&mut self, condition: &Condition) -> Result<String> {
         let row = self.row;
         let among_or_any = |sink: &mut Self, column: &str, iids: &Option<Vec<Iid>>| match iids {
-            Some(iids) => format!(" AND {}", sink.among(column, iids)),
+            Some(iids) => format!(" AND {}", sink.among_ids(column, iids)),
             None => String::new(),
         };
         Ok(match condition {
@@ -129,7 +142,7 @@ impl Sink {
             Condition::Or(any) => self.joined(any, " OR ", NEVER)?,
             // a missing value makes SQL's NULL: not true, so its negation holds
             Condition::Not(inner) => format!("({}) IS NOT TRUE", self.condition(inner)?),
-            Condition::Ids(iids) => self.among(&format!("{row}.iid"), iids),
+            Condition::Ids(iids) => self.among_ids(&format!("{row}.iid"), iids),
             // the plus keeps the planner from the index of types, which it overrates without statistics
             Condition::Types(types) => self.among(&format!("+{row}.type"), types),
             Condition::Refers(reference, targets) => {
@@ -152,7 +165,7 @@ impl Sink {
                 sql + &among_or_any(sink, &format!("x.{other}"), others) + ")"
             }),
             Condition::Ends(side, iids) => self.either(*side, |sink, end, _| {
-                sink.among(&format!("{row}.{end}"), iids)
+                sink.among_ids(&format!("{row}.{end}"), iids)
             }),
             Condition::EndTypes(side, types) => self.either(*side, |sink, end, _| {
                 let among = sink.among("x.type", types);

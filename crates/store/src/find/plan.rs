@@ -242,20 +242,20 @@ impl Snapshot<'_> {
             Condition::Refers(reference, Some(targets)) => {
                 format!(
                     "SELECT src AS iid FROM edge WHERE {} AND ref = {reference}",
-                    sink.among("dst", targets)
+                    sink.among_ids("dst", targets)
                 )
             }
             Condition::ReferredBy(reference, Some(sources)) => {
                 format!(
                     "SELECT dst AS iid FROM edge WHERE {} AND ref = {reference}",
-                    sink.among("src", sources)
+                    sink.among_ids("src", sources)
                 )
             }
             Condition::Related(types, Some(others), side) => {
                 let mut branch = |own: &str, other: &str| {
                     let mut sql = format!(
                         "SELECT {own} AS iid FROM object WHERE {}",
-                        sink.among(other, others)
+                        sink.among_ids(other, others)
                     );
                     if !types.is_empty() {
                         sql = format!("{sql} AND {}", sink.among("type", types));
@@ -273,8 +273,9 @@ impl Snapshot<'_> {
                 }
             }
             Condition::Ends(side, iids) => {
-                let mut branch =
-                    |end: &str| format!("SELECT iid FROM object WHERE {}", sink.among(end, iids));
+                let mut branch = |end: &str| {
+                    format!("SELECT iid FROM object WHERE {}", sink.among_ids(end, iids))
+                };
                 match side {
                     Side::Source => branch("src"),
                     Side::Target => branch("dst"),

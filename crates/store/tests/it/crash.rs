@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -17,7 +17,7 @@ const CHILD: &str = "FERROCTI_STORE_CRASH_DIR";
 const ROUNDS: u64 = 6;
 
 /// Writes and confirms on standard output until it is killed.
-fn child(open: Open, dir: &PathBuf) {
+fn child(open: Open, dir: &Path) {
     let store = open(dir, Arc::new(ManualClock::at(1_700_000_000_000))).unwrap();
     let mut next = store
         .read(|s| s.setting("last"))

@@ -209,6 +209,23 @@ pub fn filters_match_what_they_say(open: Open) {
             Expression::Ids(vec![Ident::Internal(uuid::Uuid::nil())]),
             vec![],
         ),
+        (
+            Expression::Refers {
+                reference: reference("object-label"),
+                targets: Some(vec![Ident::Internal(uuid::Uuid::nil())]),
+            },
+            vec![],
+        ),
+        (
+            Expression::ReferredBy {
+                reference: reference("object"),
+                sources: Some(vec![]),
+            },
+            vec![],
+        ),
+        (related(&[], Some(vec![]), Side::Both), vec![]),
+        (Expression::Ends(Side::Both, vec![]), vec![]),
+        (Expression::Types(vec![]), vec![]),
         (Expression::Never, vec![]),
         (
             Expression::Author(Box::new(Expression::Value(
