@@ -1,7 +1,7 @@
 //! Benchmark of ingestion, end to end: from messages in a queue to committed knowledge, next to the raw yardstick of the same rows, in one run.
 //! See `benches/ingest/README.md`.
 //!
-//! `bench [--objects 100000] [--per-message 500] [--rounds 3] [--sync full|normal|off] [--dir D] [--grown 1000000]`
+//! `ingest_bench [--objects 100000] [--per-message 500] [--rounds 3] [--sync full|normal|off] [--dir D] [--grown 1000000]`
 //!
 //! `--per-message 1` sends one object a message, as connectors that split their bundles do. `--grown N` adds a run with N objects and compares its rate.
 
