@@ -90,6 +90,12 @@ fn decode_object(mut object: Map<String, Value>) -> Result<Decoded, RefusalReaso
     }
     let id = StixId::parse(id).map_err(RefusalReason::BadId)?;
     let kind = special::dispatch(&stix_type, &mut object)?;
+    if id.type_code != kind.stix_code {
+        return Err(RefusalReason::IdOfOtherType {
+            id: id.to_string(),
+            stix_type: shorten(&stix_type),
+        });
+    }
     match kind.category {
         Category::Relationship => relationship(kind, id, object),
         Category::Sighting => sighting(kind, id, object),

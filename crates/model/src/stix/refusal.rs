@@ -31,6 +31,9 @@ pub enum RefusalReason {
     /// An `id` of another form.
     #[error("its id is not usable: {0}")]
     BadId(IdError),
+    /// An `id` of another type than the object's.
+    #[error("its id {id} is of another type than the object, which is \"{stix_type}\"")]
+    IdOfOtherType { id: String, stix_type: String },
     /// No `type`.
     #[error("it has no text property \"type\"")]
     MissingType,

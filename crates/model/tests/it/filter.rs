@@ -614,8 +614,9 @@ proptest! {
     #[test]
     fn what_is_parsed_can_be_written_again(json in any_group()) {
         let group = FilterGroup::parse(&json).unwrap();
-        prop_assert_eq!(group.to_json(), json.clone());
-        prop_assert_eq!(FilterGroup::parse(&group.to_json()).unwrap(), group);
+        let written = group.to_json();
+        prop_assert_eq!(&written, &json);
+        prop_assert_eq!(&FilterGroup::parse(&written).unwrap(), &group);
     }
 
     #[test]

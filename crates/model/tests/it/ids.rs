@@ -48,8 +48,11 @@ fn id_of(name: &str, attributes: Value) -> String {
         .to_string()
 }
 
+/// The ids behind each reference or end.
+type Pointed = Vec<(String, Vec<StixId>)>;
+
 /// Splits the input of a vector into attributes and the ids behind references and ends.
-fn input(vector: &Vector) -> (Map<String, Value>, Vec<(String, Vec<StixId>)>) {
+fn input(vector: &Vector) -> (Map<String, Value>, Pointed) {
     let mut attributes = Map::new();
     let mut targets = Vec::new();
     let element = |value: &Value| {

@@ -216,6 +216,10 @@ fn objects_without_identity_are_refused() {
             "its id is not usable: \"malware--1\" is not a STIX id",
         ),
         (
+            json!({"type": "malware", "id": id("tool", 1), "name": "a"}),
+            "its id tool--00000000-0000-4000-8000-000000000001 is of another type than the object",
+        ),
+        (
             json!({"type": "malware", "id": 7, "name": "a"}),
             "it has no text property \"id\"",
         ),
