@@ -219,9 +219,6 @@ fn every_type_survives_encoding_and_decoding() {
     let mut faults = Vec::new();
     for kind in Registry::get().types() {
         let (object, expected) = full(kind);
-        if std::env::var_os("FERROCTI_PRINT_OBJECTS").is_some() {
-            println!("OBJECT {object}");
-        }
         let decoded = match stix::decode(object.as_object().cloned().unwrap_or_default()) {
             Ok(decoded) => decoded,
             Err(refusal) => {
