@@ -1,8 +1,8 @@
 //! Benchmarks of the store; see `benches/store/README.md`.
 //!
-//! `bench fill --dir D --objects N [--batch 1000]`      fills a store through its API, prints the rate and the ratio to `raw` of the same rows
-//! `bench raw --from D/ferrocti.db [--batch 10000]`     the yardstick alone: insert, unchanged re-send, re-send with one in ten changed
-//! `bench read --dir D`                                 point, page, list and search latencies
+//! `store-bench fill --dir D --objects N [--batch 1000]`      fills a store through its API, prints the rate and the ratio to `raw` of the same rows
+//! `store-bench raw --from D/ferrocti.db [--batch 10000]`     the yardstick alone: insert, unchanged re-send, re-send with one in ten changed
+//! `store-bench read --dir D`                                 point, page, list and search latencies
 //! Options: `--sync full|normal|off`, `--objects N`, `--rounds R`.
 
 #![expect(
@@ -371,7 +371,7 @@ fn main() {
         }
         Some("read") => read(&open(&dir.unwrap())),
         _ => println!(
-            "bench fill --dir D --objects N | bench raw --from D/ferrocti.db | bench read --dir D"
+            "store-bench fill --dir D --objects N | store-bench raw --from D/ferrocti.db | store-bench read --dir D"
         ),
     }
 }
