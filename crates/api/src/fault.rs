@@ -90,7 +90,7 @@ impl From<StoreError> for Fault {
         match &error {
             StoreError::BadCursor | StoreError::BadFilter(_) => Self::functional(error.to_string()),
             _ => {
-                eprintln!("DEBUG {error}");
+                // The details are for the log, not for the client.
                 tracing::error!(%error, "the store failed during a request");
                 Self::new(
                     code::DATABASE,

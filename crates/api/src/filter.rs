@@ -29,6 +29,7 @@ pub(crate) fn expression(
 /// Both expressions, without needless nesting.
 pub(crate) fn and(one: Expression, other: Expression) -> Expression {
     match (one, other) {
+        (Expression::Never, _) | (_, Expression::Never) => Expression::Never,
         (Expression::Always, other) => other,
         (one, Expression::Always) => one,
         (Expression::And(mut all), other) => {

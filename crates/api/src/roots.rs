@@ -69,8 +69,17 @@ pub(crate) struct Roots {
     pub(crate) adds: BTreeMap<String, Add>,
 }
 
-/// Fields over abstract types: one, list, GraphQL type, types, sort keys.
-const ABSTRACT: &[(&str, &str, &str, &[&str], Option<&str>)] = &[
+/// One, list, GraphQL type, types, sort keys.
+type AbstractRow = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    Option<&'static str>,
+);
+
+/// Fields over abstract types.
+const ABSTRACT: &[AbstractRow] = &[
     (
         "stixCoreObject",
         "stixCoreObjects",
@@ -202,7 +211,7 @@ impl Roots {
             }) {
                 // The core relationship types share their fields.
                 Read::One(scope) | Read::List(scope) if !scope.types.contains(&kind) => {
-                    scope.types.push(kind)
+                    scope.types.push(kind);
                 }
                 _ => {}
             }

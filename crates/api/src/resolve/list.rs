@@ -74,6 +74,9 @@ impl Resolution<'_> {
         if scope.ends != Ends::None {
             condition = and(condition, about_ends(scope.ends, call));
         }
+        if condition == Expression::Never {
+            return Ok(Resolved::Node(Node::Connection(Arc::default())));
+        }
         let query = ObjectQuery {
             types: types.iter().map(|kind| kind.code).collect(),
             visible: self.visible().clone(),
@@ -278,13 +281,16 @@ fn about_ends(ends: Ends, call: &FieldCall<'_>) -> Expression {
     ] {
         let ids = texts(call, argument);
         if !ids.is_empty() {
+            let known: Vec<Ident> = ids
+                .iter()
+                .filter_map(|id| Ident::parse(id.trim()).ok())
+                .collect();
             // What is no identifier names nothing, so that nothing is found.
-            all.push(Expression::Ends(
-                side,
-                ids.iter()
-                    .filter_map(|id| Ident::parse(id.trim()).ok())
-                    .collect(),
-            ));
+            all.push(if known.is_empty() {
+                Expression::Never
+            } else {
+                Expression::Ends(side, known)
+            });
         }
     }
     for (argument, side) in [

@@ -278,9 +278,11 @@ impl Resolution<'_> {
             "messages" => self.notes(work, NoteKind::Message)?,
             "errors" => self.notes(work, NoteKind::Error)?,
             "tracking" => {
+                // a complete work in which nothing was announced shows what it is counted as
+                let counted = work.completed_number.filter(|_| work.expected == 0);
                 let data = json!({
-                    "import_expected_number": work.expected,
-                    "import_processed_number": work.processed,
+                    "import_expected_number": counted.unwrap_or(work.expected),
+                    "import_processed_number": counted.unwrap_or(work.processed),
                     "import_last_processed": work.last_processed.map(format_date),
                 });
                 Resolved::Node(Node::Data("WorkTracking", data))
