@@ -100,18 +100,17 @@ enum Failure {
 ///
 /// What cannot be imported is dealt with alone, after everything before it: its mark must not pass messages that are not applied.
 fn settle(shared: &Shared, batch: &mut [Delivery]) {
-    if batch.len() > 1
-        && let Some(at) = batch.iter().position(|delivery| delivery.parcel.is_err())
-    {
-        let (before, rest) = batch.split_at_mut(at);
-        let (alone, behind) = rest.split_at_mut(1);
-        for part in [before, alone, behind] {
-            if !part.is_empty() && !shared.budget.stopped() {
-                settle(shared, part);
-            }
-        }
-        return;
+    let mut rest = batch;
+    while !rest.is_empty() && !shared.budget.stopped() {
+        let next = rest.iter().position(|delivery| delivery.parcel.is_err());
+        let (part, behind) = rest.split_at_mut(next.map_or(rest.len(), |at| at.max(1)));
+        settle_part(shared, part);
+        rest = behind;
     }
+}
+
+/// Deals with messages that can all be imported, or with one that cannot.
+fn settle_part(shared: &Shared, batch: &mut [Delivery]) {
     let mut pause = shared.options.retry_after;
     loop {
         let failure = match set_aside(shared, batch).and_then(|()| attempt(shared, batch)) {

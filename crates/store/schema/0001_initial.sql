@@ -19,6 +19,8 @@ CREATE INDEX object_updated ON object(type, updated_at);
 CREATE INDEX object_name    ON object(type, name_key) WHERE name_key IS NOT NULL;
 CREATE INDEX object_src     ON object(src, type) WHERE src IS NOT NULL;
 CREATE INDEX object_dst     ON object(dst, type) WHERE dst IS NOT NULL;
+-- Whether two objects are related already: neither end alone tells when both have thousands of relationships.
+CREATE INDEX object_pair    ON object(src, dst, type) WHERE src IS NOT NULL;
 
 -- Every identifier of every object. `extra` marks those that cannot be read from the object's own row.
 CREATE TABLE ident (

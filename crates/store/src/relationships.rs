@@ -55,7 +55,7 @@ impl Snapshot<'_> {
     /// The relationships of one type from `source` to `target`.
     pub fn between(&self, source: Iid, target: Iid, code: u16) -> Result<Vec<Iid>> {
         let mut statement = self
-            .sql("SELECT iid FROM object WHERE src = ?1 AND type = ?2 AND dst = ?3 ORDER BY iid")?;
+            .sql("SELECT iid FROM object INDEXED BY object_pair WHERE src = ?1 AND dst = ?3 AND type = ?2 ORDER BY iid")?;
         let rows = statement.query_map([source, i64::from(code), target], |row| row.get(0))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }

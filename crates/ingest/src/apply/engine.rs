@@ -7,7 +7,7 @@ use std::{
 
 use ferrocti_access::{Action, Actor, Markings, may, names};
 use ferrocti_model::{
-    Ident, Key, StixId,
+    Ident, Key, Registry, StixId,
     clock::Millis,
     merge::{self, Marking, RefChange},
     registry::{Category, EntityType, Reference},
@@ -15,7 +15,7 @@ use ferrocti_model::{
 use ferrocti_store::{Iid, StoreError, Tx, Visibility};
 use uuid::Uuid;
 
-use super::{facts, refused::RefusedReason, waiting::Waiting};
+use super::{facts, links, refused::RefusedReason, waiting::Waiting};
 
 /// Why an element was not applied.
 #[derive(Debug)]
@@ -93,6 +93,7 @@ pub struct Engine<'e, 't> {
     markings: HashMap<Iid, MarkingFacts>,
     vocabulary: HashMap<(&'static str, String), Option<String>>,
     visibility: HashMap<Uuid, Visibility>,
+    accepted: HashMap<(usize, u8), Option<bool>>,
 }
 
 impl std::fmt::Debug for Engine<'_, '_> {
@@ -117,6 +118,7 @@ impl<'e, 't> Engine<'e, 't> {
             markings: HashMap::new(),
             vocabulary: HashMap::new(),
             visibility: HashMap::new(),
+            accepted: HashMap::new(),
         }
     }
 
@@ -242,6 +244,20 @@ impl<'e, 't> Engine<'e, 't> {
             }
         }
         Ok(true)
+    }
+
+    /// Whether a reference may point to objects of a STIX type; `None`: it depends on the type of the object.
+    pub fn accepted(&mut self, reference: &'static Reference, stix_code: u8) -> Option<bool> {
+        *self
+            .accepted
+            .entry((std::ptr::from_ref(reference).addr(), stix_code))
+            .or_insert_with(|| {
+                let registry = Registry::get();
+                let kinds = registry.by_stix(registry.stix_type_name(stix_code));
+                let mut allowed = kinds.iter().map(|kind| links::accepts(reference, kind));
+                let first = allowed.next()?;
+                allowed.all(|other| other == first).then_some(first)
+            })
     }
 
     /// Whether the actor may write objects of a kind at all.

@@ -26,11 +26,11 @@ impl Engine<'_, '_> {
         let rule = match &input.standard {
             Some(rule) => rule.clone(),
             None => {
-                let targets = self.standards_of(links)?;
+                let targets = self.standards_of(input.kind(), links)?;
                 let of = |name: &str| {
                     targets
                         .iter()
-                        .find(|(property, _)| property == name)
+                        .find(|(property, _)| *property == name)
                         .map_or_else(Vec::new, |(_, ids)| ids.clone())
                 };
                 ids::standard_id(input.kind(), &input.element.attributes, &of)

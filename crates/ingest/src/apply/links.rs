@@ -111,14 +111,10 @@ impl Engine<'_, '_> {
         ident: &Ident,
         target: Iid,
     ) -> Result<bool, Stop> {
-        if let Ident::Stix(id) = ident {
-            let kinds = Registry::get().by_stix(id.stix_type());
-            let mut allowed = kinds.iter().map(|kind| accepts(reference, kind));
-            if let Some(first) = allowed.next()
-                && allowed.all(|other| other == first)
-            {
-                return Ok(first);
-            }
+        if let Ident::Stix(id) = ident
+            && let Some(known) = self.accepted(reference, id.type_code)
+        {
+            return Ok(known);
         }
         Ok(accepts(reference, self.head(target)?.kind))
     }
@@ -145,19 +141,29 @@ impl Engine<'_, '_> {
         }))
     }
 
-    /// The standard ids of what a property of an element points to, for the ids that are made of them.
-    pub fn standards_of(&mut self, links: &Links) -> Result<Vec<(String, Vec<StixId>)>, Stop> {
+    /// The standard ids of what goes into the id of an element: identifying references and ends, by property.
+    pub fn standards_of(
+        &mut self,
+        kind: &EntityType,
+        links: &Links,
+    ) -> Result<Vec<(&'static str, Vec<StixId>)>, Stop> {
         let mut found = Vec::new();
         for (reference, targets) in &links.refs {
+            if !facts::of(kind)
+                .identifying
+                .contains(&reference.name.as_str())
+            {
+                continue;
+            }
             let mut ids = Vec::with_capacity(targets.len());
             for target in targets {
                 ids.push(self.head(*target)?.standard);
             }
-            found.push((reference.name.clone(), ids));
+            found.push((reference.name.as_str(), ids));
         }
         if let Some((source, target)) = links.ends {
-            found.push(("from".to_owned(), vec![self.head(source)?.standard]));
-            found.push(("to".to_owned(), vec![self.head(target)?.standard]));
+            found.push(("from", vec![self.head(source)?.standard]));
+            found.push(("to", vec![self.head(target)?.standard]));
         }
         Ok(found)
     }

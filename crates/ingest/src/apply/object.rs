@@ -41,7 +41,7 @@ pub struct Outcome {
     pub applied: Vec<Applied>,
     /// What it waits for as a whole.
     pub waits: Vec<Ident>,
-    /// Elements, or things it brings along, that were refused.
+    /// The object itself (without id and name), or things it brings along, that were refused.
     pub refused: Vec<Refused>,
     /// What was left out.
     pub notes: Vec<String>,
@@ -60,21 +60,19 @@ impl Engine<'_, '_> {
             ..Outcome::default()
         };
         for input in ready.implied {
-            let subject = subject(&input);
-            match self.implied(input, source, &mut outcome.notes) {
-                Ok(()) | Err(Stop::Waits(_)) => {}
-                Err(Stop::Refused(reason)) => outcome.refused.push(subject.refused(reason)),
-                Err(store) => return Err(store),
-            }
+            self.implied(input, source, &mut outcome)?;
         }
         // only an object that is one element, and is taken whole, can be recognised by its text
         let digest = digest.filter(|_| ready.elements.len() == 1 && outcome.refused.is_empty());
         for input in ready.elements {
-            let subject = subject(&input);
             match self.element(input, source, digest, &mut outcome.notes) {
                 Ok(applied) => outcome.applied.push(applied),
                 Err(Stop::Waits(missing)) => outcome.waits.extend(missing),
-                Err(Stop::Refused(reason)) => outcome.refused.push(subject.refused(reason)),
+                Err(Stop::Refused(reason)) => outcome.refused.push(Refused {
+                    id: None,
+                    name: None,
+                    reason,
+                }),
                 Err(store) => return Err(store),
             }
         }
@@ -86,7 +84,7 @@ impl Engine<'_, '_> {
         &mut self,
         input: Input,
         source: &Source,
-        notes: &mut Vec<String>,
+        outcome: &mut Outcome,
     ) -> Result<(), Stop> {
         let Some(key) = input.element.stix_ids.first().map(|id| id.key()) else {
             return Ok(());
@@ -106,7 +104,19 @@ impl Engine<'_, '_> {
             "Label" | "Kill-Chain-Phase" | "Vocabulary"
         ) && input.element.attributes.len() <= 2;
         if !only_named || self.resolve(key)?.is_none() {
-            self.element(input, source, None, notes)?;
+            let (id, name) = (
+                input.element.stix_ids.first().copied(),
+                input.kind().name.clone(),
+            );
+            match self.element(input, source, None, &mut outcome.notes) {
+                Ok(_) | Err(Stop::Waits(_)) => {}
+                Err(Stop::Refused(reason)) => outcome.refused.push(Refused {
+                    id: id.map(|id| id.to_string()),
+                    name: Some(name),
+                    reason,
+                }),
+                Err(store) => return Err(store),
+            }
         }
         self.implied.insert(mark);
         Ok(())
@@ -191,38 +201,5 @@ impl Engine<'_, '_> {
             }
         }
         Ok(())
-    }
-}
-
-/// What names an element in messages.
-#[derive(Debug, Clone)]
-pub struct Subject {
-    id: Option<String>,
-    name: Option<String>,
-}
-
-/// What names an element in messages.
-#[must_use]
-pub fn subject(input: &Input) -> Subject {
-    let name = ["name", "value", "path", "subject"]
-        .iter()
-        .find_map(|name| input.element.text(name));
-    Subject {
-        id: input.element.stix_ids.first().map(ToString::to_string),
-        name: name
-            .map(|name| name.chars().take(200).collect())
-            .or_else(|| Some(input.kind().name.clone())),
-    }
-}
-
-impl Subject {
-    /// The refusal of what this names.
-    #[must_use]
-    pub fn refused(self, reason: RefusedReason) -> Refused {
-        Refused {
-            id: self.id,
-            name: self.name,
-            reason,
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ferrocti_store::{StoreError, Tx};
+use serde::Deserialize;
 
 use super::object::{Applied, Outcome};
 use crate::{
@@ -57,16 +58,18 @@ impl Reports {
 
     /// What became of one object. Objects that wait are counted at the end of the batch.
     pub fn outcome(&mut self, work: Option<&str>, outcome: &Outcome, json: &str) {
-        for refused in &outcome.refused {
-            if !refused.reason.is_skip() {
-                let failure = Failure::of_object(
-                    refused.id.as_deref(),
-                    refused.name.as_deref(),
-                    &refused.to_string(),
-                    json,
-                );
-                self.note_failure(work, failure);
-            }
+        for refused in outcome
+            .refused
+            .iter()
+            .filter(|refused| !refused.reason.is_skip())
+        {
+            let own = Named::of(json);
+            let id = refused.id.as_deref().or(own.id.as_deref());
+            let name = refused.name.as_deref().or(own.name());
+            self.note_failure(
+                work,
+                Failure::of_object(id, name, &refused.to_string(), json),
+            );
         }
         for note in &outcome.notes {
             self.note(work, note.clone());
@@ -131,5 +134,35 @@ impl Reports {
             )?;
         }
         Ok(())
+    }
+}
+
+/// What names an object in messages.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    id: Option<String>,
+    name: Option<String>,
+    value: Option<String>,
+    relationship_type: Option<String>,
+}
+
+impl Named {
+    /// From the JSON of an object that was decoded before.
+    fn of(json: &str) -> Self {
+        serde_json::from_str(json).unwrap_or_default()
+    }
+
+    fn name(&self) -> Option<&str> {
+        let name = self
+            .name
+            .as_deref()
+            .or(self.value.as_deref())
+            .or(self.relationship_type.as_deref())?;
+        Some(
+            name.char_indices()
+                .nth(200)
+                .map_or(name, |(at, _)| &name[..at]),
+        )
     }
 }

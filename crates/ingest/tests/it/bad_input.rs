@@ -1,6 +1,7 @@
 //! Messages and objects that are wrong: each gets its reason, and nothing else suffers.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use ferrocti_broker::{Publish, queue::push_queue};
 use serde_json::{Value, json};
 
 use crate::platform::*;
@@ -270,5 +271,34 @@ fn a_restriction_to_types_leaves_out_the_others_without_error() {
             platform.count("Organization")
         ),
         (0, 1, 0)
+    );
+}
+
+#[test]
+fn thousands_of_messages_that_cannot_be_imported_are_set_aside_one_after_the_other() {
+    let platform = Platform::new();
+    let work = platform.work(false);
+    let bad = 3000;
+    platform.send_with(CONNECTOR, &[malware(1, "Foo")], json!({}));
+    let queue = push_queue(CONNECTOR);
+    let tickets: Vec<_> = (0..bad)
+        .map(|_| Publish {
+            body: envelope(b"no json", &work).into(),
+            ..Publish::default()
+        })
+        .map(|message| platform.queues.publish(&queue, message))
+        .collect();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    platform.send_with(CONNECTOR, &[malware(2, "Bar")], json!({}));
+    platform.work_off();
+    assert_eq!(
+        (
+            platform.progress(&work).2,
+            platform.count("Malware"),
+            platform.depth(CONNECTOR)
+        ),
+        (bad, 2, 0)
     );
 }

@@ -89,13 +89,30 @@ fn a_work_without_objects_completes_when_its_connector_is_done() {
     step(&platform, |tx| {
         works::to_processed(tx, &work, "nothing to do", false)
     });
-    assert_eq!(platform.progress(&work), (Complete, 1, 0, 0));
-    let stored = platform
-        .store
-        .read(|snapshot| snapshot.work(&work))
-        .unwrap()
-        .unwrap();
-    assert_eq!(stored.completed_number, Some(1));
+    assert_eq!(platform.progress(&work), (Complete, 0, 0, 0));
+    assert_eq!(completed_number(&platform, &work), Some(1));
+}
+
+#[test]
+fn objects_that_come_after_their_connector_was_done_are_counted_exactly() {
+    let platform = Platform::new();
+    let work = platform.work(false);
+    step(&platform, |tx| {
+        works::to_processed(tx, &work, "done", false)
+    });
+    platform.send_with(
+        CONNECTOR,
+        &[malware(1, "Foo"), malware(2, "Bar"), malware(3, "Baz")],
+        json!({"work_id": work}),
+    );
+    platform.work_off();
+    assert_eq!(platform.progress(&work), (Complete, 3, 3, 0));
+    assert_eq!(completed_number(&platform, &work), Some(3));
+}
+
+fn completed_number(platform: &Platform, work: &str) -> Option<i64> {
+    let stored = platform.store.read(|snapshot| snapshot.work(work));
+    stored.unwrap().unwrap().completed_number
 }
 
 #[test]
