@@ -150,7 +150,7 @@ impl<T> Ticket<T> {
         Self(TicketState::Ready(Some(Ok(value))))
     }
 
-    /// Blocks until the answer is there. Not for asynchronous tasks: await the ticket there.
+    /// Blocks until the answer is there. Panics within an asynchronous task: await the ticket there.
     pub fn wait(self) -> Result<T, QueueError> {
         match self.0 {
             TicketState::Ready(answer) => answer.unwrap_or(Err(QueueError::Closed)),
@@ -322,17 +322,29 @@ impl Queues {
         max_messages: usize,
         max_bytes: u64,
     ) -> Result<Fetched, QueueError> {
-        let (id, first_seq) = {
+        let (id, first_seq, last_seq) = {
             let state = self.shared.state.lock();
             let found = state.queue(queue)?;
             if found.messages == 0 || found.last_seq <= after_seq {
                 return Ok(Vec::new());
             }
-            (found.id, state.first_seq)
+            (found.id, state.first_seq, found.last_seq)
         };
-        self.shared
+        let messages = self
+            .shared
             .readers
-            .with(|conn| reader::after(conn, id, after_seq, max_messages, max_bytes, first_seq))
+            .with(|conn| reader::after(conn, id, after_seq, max_messages, max_bytes, first_seq))?;
+        if messages.is_empty() && max_messages > 0 {
+            // the last messages have been deleted unread: nobody is to be woken for them again
+            let mut state = self.shared.state.lock();
+            if let Some(found) = state
+                .queue_of(queue, id)
+                .filter(|found| found.last_seq == last_seq)
+            {
+                found.last_seq = after_seq;
+            }
+        }
+        Ok(messages)
     }
 
     /// Deletes messages that have been dealt with. Returns at once; the deletion is made durable with one of the next commits, so

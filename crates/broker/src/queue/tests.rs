@@ -180,6 +180,9 @@ fn a_full_disk_refuses_what_does_not_fit_and_works_again_when_there_is_room() {
     assert!(third > second);
 }
 
+/// What a call that always fails would do afterwards.
+type NoEffect = fn(&mut State);
+
 #[test]
 fn one_failing_call_does_not_harm_what_is_committed_with_it() {
     let dir = TempDir::new().unwrap();
@@ -189,12 +192,10 @@ fn one_failing_call_does_not_harm_what_is_committed_with_it() {
         .wait()
         .unwrap();
     let publishes: Vec<_> = (0..20).map(|_| queues.publish("q", message(10))).collect();
-    let failing = queues.call(
-        |tx: &mut Tx<'_>| -> Result<((), fn(&mut State)), QueueError> {
-            tx.conn.execute("DELETE FROM message", [])?;
-            Err(QueueError::UnknownQueue("made up".to_owned()))
-        },
-    );
+    let failing = queues.call(|tx: &mut Tx<'_>| -> Result<((), NoEffect), QueueError> {
+        tx.conn.execute("DELETE FROM message", [])?;
+        Err(QueueError::UnknownQueue("made up".to_owned()))
+    });
     let more: Vec<_> = (0..20).map(|_| queues.publish("q", message(10))).collect();
     assert!(failing.wait().is_err());
     for publish in publishes.into_iter().chain(more) {

@@ -227,6 +227,26 @@ fn a_waiting_consumer_is_told_of_new_work_only() {
 }
 
 #[test]
+fn nobody_is_woken_again_for_messages_that_were_deleted_unread() {
+    let dir = TempDir::new().unwrap();
+    let queues = open(&dir);
+    queues
+        .declare("q", QueueSettings::default())
+        .wait()
+        .unwrap();
+    let read = queues.publish("q", message("read")).wait().unwrap();
+    let unread = queues.publish("q", message("unread")).wait().unwrap();
+    queues.ack("q", &[unread]).unwrap();
+    queues.flush().wait().unwrap();
+    let position = |_: &str| Some(read);
+    assert_eq!(queues.wait_for_work(position, Duration::ZERO), ["q"]);
+    assert!(queues.fetch("q", read, 10, u64::MAX).unwrap().is_empty());
+    assert!(queues.wait_for_work(position, Duration::ZERO).is_empty());
+    queues.publish("q", message("new")).wait().unwrap();
+    assert_eq!(queues.wait_for_work(position, Duration::ZERO), ["q"]);
+}
+
+#[test]
 fn a_dead_letter_keeps_everything_and_can_be_replayed() {
     let dir = TempDir::new().unwrap();
     let queues = open(&dir);
