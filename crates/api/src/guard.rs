@@ -117,3 +117,72 @@ pub(crate) fn check(caller: Option<&Actor>, owner: &str, field: &str) -> Result<
     }
     denial.map_or(Ok(()), |reason| Err(Fault::denied(&reason)))
 }
+
+#[cfg(test)]
+mod tests {
+    use ferrocti_access::{Capabilities, Markings};
+    use ferrocti_graphql::{OperationKind, Schema};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn every_root_field_has_an_entry_and_every_entry_a_field() {
+        let schema = Schema::parse(&crate::sdl::build()).unwrap();
+        let mut guarded = 0;
+        for kind in [OperationKind::Query, OperationKind::Mutation] {
+            let root = schema.root_type(kind).unwrap();
+            for field in schema.field_names(root) {
+                assert!(need(root, field).is_some(), "{root}.{field} has no entry");
+                guarded += 1;
+            }
+        }
+        assert!(guarded > 200, "{guarded}");
+        for (owner, field, _) in TABLE {
+            assert!(
+                schema.has_field(owner, field),
+                "{owner}.{field} is not in the schema"
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_asks_for_one_of_its_capabilities() {
+        let actor = |held: &[&str]| Actor {
+            user_id: Uuid::nil(),
+            user_row: 1,
+            name: "someone".to_owned(),
+            capabilities: held.iter().copied().collect::<Capabilities>(),
+            markings: Markings::All,
+            max_confidence: 100,
+        };
+        for (held, owner, field, allowed) in [
+            (&["KNOWLEDGE"][..], "Query", "malware", true),
+            (&["KNOWLEDGE"], "Mutation", "malwareAdd", false),
+            (
+                &["KNOWLEDGE_KNUPDATE_KNDELETE"],
+                "Mutation",
+                "malwareAdd",
+                true,
+            ),
+            (&["KNOWLEDGE_KNUPDATE"], "Mutation", "labelAdd", false),
+            (
+                &["MODULES_MODMANAGE"],
+                "Mutation",
+                "resetStateConnector",
+                true,
+            ),
+            (&["CONNECTORAPI"], "Mutation", "deadLetterReplay", false),
+            (&[], "Query", "me", true),
+            (&[], "Malware", "name", true),
+            (&["BYPASS"], "Mutation", "connectorAccountAdd", true),
+        ] {
+            assert_eq!(
+                check(Some(&actor(held)), owner, field).is_ok(),
+                allowed,
+                "{held:?} {owner}.{field}"
+            );
+        }
+        assert!(check(None, "Query", "about").is_err());
+    }
+}

@@ -118,7 +118,10 @@ impl Fixture {
     }
 
     /// Sends any request; status, headers as text, and body.
-    pub(crate) fn send(&self, request: Request<Body>) -> (StatusCode, axum::http::HeaderMap, Vec<u8>) {
+    pub(crate) fn send(
+        &self,
+        request: Request<Body>,
+    ) -> (StatusCode, axum::http::HeaderMap, Vec<u8>) {
         self.runtime.block_on(async {
             let answer = self.router.clone().oneshot(request).await.unwrap();
             let (parts, body) = answer.into_parts();
