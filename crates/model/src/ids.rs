@@ -12,6 +12,7 @@ use uuid::{Uuid, uuid};
 use crate::{
     clock,
     id::{Key, StixId},
+    list,
     registry::{Contribution, EntityType, IdRule, Normalise, Registry},
 };
 
@@ -126,15 +127,12 @@ pub fn alias_ids(kind: &EntityType, attributes: &Map<String, Value>) -> Vec<Stix
     let mut ids = Vec::with_capacity(aliases.len());
     for alias in aliases {
         renamed.insert("name".to_owned(), alias.clone());
-        let id = content(way, &renamed, &|_| Vec::new()).map(|json| StixId {
+        ids.extend(content(way, &renamed, &|_| Vec::new()).map(|json| StixId {
             type_code: kind.stix_code,
             uuid: Uuid::new_v5(&OASIS_NAMESPACE, &json),
-        });
-        if let Some(id) = id.filter(|id| !ids.contains(id)) {
-            ids.push(id);
-        }
+        }));
     }
-    ids
+    list::unique(&ids)
 }
 
 /// Keys of the hash values by which a hashed observable (file, artifact, certificate) is recognised; none for other types.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::{
     Element, EntityType, Ident, Registry, StixId,
     id::IdError,
+    list::{fresh, unique},
     registry::{Category, Reference},
     stix::{self, RefusalReason, value::ValueError},
 };
@@ -51,9 +52,6 @@ const STEERING: &[&str] = &[
     "filesMarkings",
     "noTriggerImport",
     "embedded",
-    "createObservables",
-    "createIndicator",
-    "basedOn",
     "caseTemplates",
     "authorized_members",
     "internal_id",
@@ -78,13 +76,20 @@ pub fn decode(
             "fromId" => from = Some(end(field, value)?),
             "toId" => to = Some(end(field, value)?),
             "stix_id" => element.stix_ids.insert(0, stix_id(field, value)?),
+            "createObservables" | "createIndicator" => {
+                element.derive = value.as_bool() == Some(true);
+            }
+            "basedOn" => {
+                let observables = list(value).iter().map(|id| end(field, id));
+                element.based_on = observables.collect::<Result<_, _>>()?;
+            }
             "x_opencti_stix_ids" => {
-                for id in list(value) {
-                    let id = stix_id(field, id)?;
-                    if !element.stix_ids.contains(&id) {
-                        element.stix_ids.push(id);
-                    }
-                }
+                let given = list(value)
+                    .iter()
+                    .map(|id| stix_id(field, id))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let new = fresh(&element.stix_ids, &given);
+                element.stix_ids.extend(new);
             }
             "file" | "files" if !stix::value::is_empty(value) => {
                 return Err(RefusalReason::File(field.clone()).into());
@@ -197,14 +202,12 @@ fn references(reference: &Reference, value: &Value) -> Result<Vec<Ident>, InputE
                 error,
             })?,
         };
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
+        targets.push(target);
     }
     if !reference.multiple {
         targets.truncate(1);
     }
-    Ok(targets)
+    Ok(unique(&targets))
 }
 
 /// Labels may be named by their text.

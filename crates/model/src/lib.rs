@@ -2,11 +2,13 @@
 
 pub mod bundle;
 pub mod clock;
+pub mod derive;
 pub mod element;
 pub mod filter;
 pub mod id;
 pub mod ids;
 pub mod input;
+pub mod list;
 pub mod merge;
 pub mod pattern;
 pub mod registry;

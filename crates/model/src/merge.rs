@@ -7,6 +7,8 @@ mod defaults;
 mod indicator;
 mod references;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -166,18 +168,27 @@ impl Merge {
 
     /// Adds to a list what it does not have yet, in the order given.
     fn join(&mut self, name: &str, items: &[Value]) {
-        let mut joined = match self.stored(name) {
-            Value::Array(items) => items.clone(),
-            Value::Null => Vec::new(),
-            single => vec![single.clone()],
+        let known = match self.stored(name) {
+            Value::Array(items) => items.as_slice(),
+            Value::Null => &[],
+            single => std::slice::from_ref(single),
         };
-        let before = joined.len();
-        for item in items {
-            if !is_empty(item) && !joined.iter().any(|known| same(known, item)) {
-                joined.push(item.clone());
+        let mut texts: HashSet<&str> = known.iter().filter_map(Value::as_str).collect();
+        let mut added: Vec<&Value> = Vec::new();
+        for item in items.iter().filter(|item| !is_empty(item)) {
+            let new = match item {
+                Value::String(text) => texts.insert(text),
+                _ => !known
+                    .iter()
+                    .chain(added.iter().copied())
+                    .any(|known| same(known, item)),
+            };
+            if new {
+                added.push(item);
             }
         }
-        if joined.len() > before {
+        if !added.is_empty() {
+            let joined = known.iter().chain(added).cloned().collect();
             self.set(name, Value::Array(joined));
         }
     }
@@ -225,7 +236,8 @@ impl Merge {
 
     fn aliases(&mut self, name: &str, value: &Value) {
         let Value::Array(given) = value else { return };
-        let mut seen: Vec<String> = self.stored("name").as_str().map(fold).into_iter().collect();
+        let mut seen: HashSet<String> =
+            self.stored("name").as_str().map(fold).into_iter().collect();
         let known = self.stored(name).as_array().cloned().unwrap_or_default();
         seen.extend(known.iter().filter_map(Value::as_str).map(fold));
         let fresh: Vec<Value> = given
@@ -234,11 +246,7 @@ impl Merge {
                 let Some(folded) = alias.as_str().map(fold) else {
                     return false;
                 };
-                let fresh = !folded.is_empty() && !seen.contains(&folded);
-                if fresh {
-                    seen.push(folded);
-                }
-                fresh
+                !folded.is_empty() && seen.insert(folded)
             })
             .cloned()
             .collect();

@@ -17,7 +17,7 @@ pub mod value;
 
 use serde_json::{Map, Value};
 
-use crate::{Element, EntityType, Ident, StixId, registry::Category};
+use crate::{Element, EntityType, Ident, StixId, list, registry::Category};
 
 pub use self::{
     check::{finish, required},
@@ -51,6 +51,9 @@ pub enum Dropped {
         /// What it names.
         id: String,
     },
+    /// A reference of an object to itself.
+    #[error("\"{0}\" leaves out the object itself")]
+    SelfReference(String),
     /// A file within the object.
     #[error("file \"{0}\" is left out: files are not available in this release")]
     File(String),
@@ -90,7 +93,7 @@ fn decode_object(mut object: Map<String, Value>) -> Result<Decoded, RefusalReaso
     }
     let id = StixId::parse(id).map_err(RefusalReason::BadId)?;
     let kind = special::dispatch(&stix_type, &mut object)?;
-    if id.type_code != kind.stix_code {
+    if !special::is_own_id(&stix_type, kind, id) {
         return Err(RefusalReason::IdOfOtherType {
             id: id.to_string(),
             stix_type: shorten(&stix_type),
@@ -101,11 +104,15 @@ fn decode_object(mut object: Map<String, Value>) -> Result<Decoded, RefusalReaso
         Category::Sighting => sighting(kind, id, object),
         Category::Domain | Category::Observable | Category::Meta => {
             let mut filled = fill::fill(kind, object)?;
+            filled.leave_out(id);
             filled.element.stix_ids.insert(0, id);
             filled.finish()
         }
     }
 }
+
+/// What one sighting object may amount to: things sighted times places.
+const MAX_SIGHTINGS: usize = 10_000;
 
 /// Objects that are orders rather than knowledge, and what another platform derived.
 fn refuse_operations(object: &Map<String, Value>) -> Result<(), RefusalReason> {
@@ -162,6 +169,9 @@ fn sighting(
     sources.extend(ends(&mut object, "observed_data_refs")?);
     if places.is_empty() {
         return Err(missing("where_sighted_refs", kind));
+    }
+    if sources.len().saturating_mul(places.len()) > MAX_SIGHTINGS {
+        return Err(RefusalReason::TooManySightings(MAX_SIGHTINGS));
     }
     let mut filled = fill::fill(kind, object)?;
     filled
@@ -230,12 +240,9 @@ fn ends(object: &mut Map<String, Value>, property: &str) -> Result<Vec<Ident>, R
                 error: value::ValueError::Text,
             });
         };
-        let ident = ident(property, &text)?;
-        if !found.contains(&ident) {
-            found.push(ident);
-        }
+        found.push(ident(property, &text)?);
     }
-    Ok(found)
+    Ok(list::unique(&found))
 }
 
 fn ident(property: &str, text: &str) -> Result<Ident, RefusalReason> {

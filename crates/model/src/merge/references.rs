@@ -1,7 +1,9 @@
 //! References of an element that is already known: who wrote it, how it is marked, what it contains.
 
+use std::hash::Hash;
+
 use super::Strength;
-use crate::registry::Reference;
+use crate::{list, registry::Reference};
 
 /// What to link and what to unlink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl<T> Default for RefChange<T> {
 /// Lists grow when the input is at least as trusted, or the list is empty; labels and external references always grow. A single target is replaced by an input
 /// that is at least as trusted; the author only by one that is more trusted.
 #[must_use]
-pub fn references<T: Copy + PartialEq>(
+pub fn references<T: Copy + Eq + Hash>(
     reference: &Reference,
     existing: &[T],
     input: &[T],
@@ -44,22 +46,8 @@ pub fn references<T: Copy + PartialEq>(
     if input.is_empty() {
         return change;
     }
-    let fresh = || {
-        let mut fresh: Vec<T> = Vec::new();
-        for target in input {
-            if !existing.contains(target) && !fresh.contains(target) {
-                fresh.push(*target);
-            }
-        }
-        fresh
-    };
-    let surplus = |kept: &[T]| {
-        existing
-            .iter()
-            .filter(|target| !kept.contains(target))
-            .copied()
-            .collect()
-    };
+    let fresh = || list::fresh(existing, input);
+    let surplus = |kept: &[T]| list::fresh(kept, existing);
     if !reference.multiple {
         let may_replace = if reference.name == "createdBy" {
             strength.above

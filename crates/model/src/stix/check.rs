@@ -1,11 +1,13 @@
 //! What an element must fulfil whatever it came from, and values that follow from others.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::{RefusalReason, date, format, missing, plan, shorten, special, value::is_empty};
 use crate::{
     Element, EntityType, Registry, pattern,
-    registry::{Attribute, Category},
+    registry::{Attribute, Category, Normalise},
 };
 
 /// Completes the attributes of an element (class, aliases, normalised pattern) and checks ranges, order of dates and forms.
@@ -36,6 +38,9 @@ pub fn finish(
         }
         _ => {}
     }
+    if names_without_blanks(kind) {
+        change_text(attributes, "name", |name| name.trim().to_owned());
+    }
     if let Some(name) = &kind.alias_attribute {
         aliases(attributes, name);
     }
@@ -51,6 +56,13 @@ pub fn finish(
         });
     }
     Ok(())
+}
+
+/// Whether blanks around a name mean nothing: where they do not count for the identity. Those of a file or a mutex do.
+fn names_without_blanks(kind: &EntityType) -> bool {
+    kind.id_rule.ways.iter().flatten().any(|contribution| {
+        contribution.property == "name" && contribution.normalise == Normalise::LowerTrim
+    })
 }
 
 /// Checks that an element has what its type demands; after [`finish`], which fills in what follows from the rest.
@@ -92,17 +104,15 @@ fn aliases(attributes: &mut Map<String, Value>, name: &str) {
     let Some(Value::Array(items)) = attributes.get_mut(name) else {
         return;
     };
-    let mut seen: Vec<String> = Vec::with_capacity(items.len() + 1);
-    seen.extend(own);
+    let mut seen: HashSet<String> = own.into_iter().collect();
     items.retain_mut(|item| {
         let Value::String(text) = item else {
             return false;
         };
         let folded = fold(text);
-        if folded.is_empty() || seen.contains(&folded) {
+        if folded.is_empty() || !seen.insert(folded) {
             return false;
         }
-        seen.push(folded);
         let trimmed = text.trim();
         if trimmed.len() != text.len() {
             *text = trimmed.to_owned();

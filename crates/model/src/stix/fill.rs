@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Element, EntityType, Ident, StixId,
     id::IdError,
+    list,
     registry::{Attribute, Kind, Reference},
 };
 
@@ -24,6 +25,7 @@ pub struct Filled {
     pub element: Element,
     pub implied: Vec<Element>,
     pub dropped: Vec<Dropped>,
+    implied_ids: HashSet<StixId>,
 }
 
 /// Distributes the properties of `object` over attributes and references. Ends and the object's own id are the caller's.
@@ -36,6 +38,7 @@ pub fn fill(
         element: Element::new(kind),
         implied: Vec::new(),
         dropped: Vec::new(),
+        implied_ids: HashSet::new(),
     };
     let mut later: Vec<(u8, Target, String, Value)> = Vec::new();
     let mut extensions = Map::new();
@@ -195,6 +198,10 @@ impl Filled {
                 self.files(&value);
                 Ok(())
             }
+            Target::Derive => {
+                self.element.derive |= value == Value::Bool(true);
+                Ok(())
+            }
             Target::Verbatim => {
                 self.element.attributes.entry(property).or_insert(value);
                 Ok(())
@@ -333,15 +340,12 @@ impl Filled {
         let mut targets = Vec::with_capacity(items.len());
         for item in items {
             if let Some(element) = make(item) {
-                let ident = Ident::Stix(element.stix_ids[0]);
-                if !targets.contains(&ident) {
-                    targets.push(ident);
-                    self.imply(element);
-                }
+                targets.push(Ident::Stix(element.stix_ids[0]));
+                self.imply(element);
             }
         }
         if !targets.is_empty() {
-            self.element.refs.push((reference, targets));
+            self.element.refs.push((reference, list::unique(&targets)));
         }
         Ok(())
     }
@@ -373,13 +377,13 @@ impl Filled {
                     continue;
                 };
                 element.stix_ids.insert(0, id);
-                if !targets.contains(&Ident::Stix(id)) {
-                    targets.push(Ident::Stix(id));
-                    self.implied.extend(inner.implied.iter().cloned());
+                targets.push(Ident::Stix(id));
+                for element in inner.implied.iter().cloned().chain([element]) {
                     self.imply(element);
                 }
             }
         }
+        let targets = list::unique(&targets);
         if !targets.is_empty() {
             match self
                 .element
@@ -394,12 +398,21 @@ impl Filled {
         Ok(())
     }
 
+    /// Takes out references of an object to itself, which would wait for it for ever.
+    pub fn leave_out(&mut self, own: StixId) {
+        for (reference, targets) in &mut self.element.refs {
+            if targets.contains(&Ident::Stix(own)) {
+                targets.retain(|target| *target != Ident::Stix(own));
+                self.dropped
+                    .push(Dropped::SelfReference(reference.stix.clone()));
+            }
+        }
+        self.element.refs.retain(|(_, targets)| !targets.is_empty());
+    }
+
     fn imply(&mut self, element: Element) {
-        let known = self
-            .implied
-            .iter()
-            .any(|known| known.stix_ids.first() == element.stix_ids.first());
-        if !known {
+        let id = element.stix_ids.first().copied();
+        if id.is_none_or(|id| self.implied_ids.insert(id)) {
             self.implied.push(element);
         }
     }
@@ -407,15 +420,13 @@ impl Filled {
     /// Further ids that cannot be ids of the data model are no use to anybody and are left out.
     fn stix_ids(&mut self, value: Value) {
         let Value::Array(items) = value else { return };
-        for id in items
+        let given: Vec<StixId> = items
             .iter()
             .filter_map(Value::as_str)
             .filter_map(|id| StixId::parse(id.trim()).ok())
-        {
-            if !self.element.stix_ids.contains(&id) {
-                self.element.stix_ids.push(id);
-            }
-        }
+            .collect();
+        let new = list::fresh(&self.element.stix_ids, &given);
+        self.element.stix_ids.extend(new);
     }
 
     fn files(&mut self, value: &Value) {
@@ -480,15 +491,18 @@ fn vocabulary_value(value: Value) -> Option<Value> {
     match value {
         Value::String(text) => trim(text),
         Value::Array(items) => {
-            let mut kept: Vec<Value> = Vec::with_capacity(items.len());
-            for item in items {
-                if let Value::String(text) = item
-                    && let Some(item) = trim(text)
-                    && !kept.contains(&item)
-                {
-                    kept.push(item);
-                }
-            }
+            let mut seen = HashSet::new();
+            let mut kept: Vec<Value> = items
+                .into_iter()
+                .filter_map(|item| match item {
+                    Value::String(text) => trim(text),
+                    _ => None,
+                })
+                .collect();
+            kept.retain(|item| {
+                item.as_str()
+                    .is_some_and(|text| seen.insert(text.to_owned()))
+            });
             Some(Value::Array(kept))
         }
         other => Some(other),

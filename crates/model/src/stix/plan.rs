@@ -33,6 +33,8 @@ pub enum Target {
     StixIds,
     /// Files that come with the object.
     Files,
+    /// Whether what follows from the object is asked for too.
+    Derive,
     /// A group of properties with a table of its own (`x509_v3_extensions`).
     Group,
     /// Kept as it is, under its own name.
@@ -68,6 +70,9 @@ pub const RANK_SCO: u8 = 2;
 pub const RANK_OTHER: u8 = 3;
 const RANK_OLD: u8 = 4;
 const RANK_FALLBACK: u8 = 9;
+
+const CREATE_OBSERVABLES: &str = "x_opencti_create_observables";
+const CREATE_INDICATOR: &str = "x_opencti_create_indicator";
 
 /// Attributes that only the platform writes, whatever the registry lets through.
 const PLATFORM: &[&str] = &[
@@ -107,7 +112,6 @@ const PLATFORM: &[&str] = &[
     "decay_exclusion_applied_rule",
     "fileId",
     "builtIn",
-    "is_hidden",
 ];
 
 /// Properties every object may carry and that say nothing the platform keeps.
@@ -140,8 +144,8 @@ const COMMON: &[&str] = &[
     "x_opencti_tags",
     "x_opencti_external_references",
     "x_opencti_kill_chain_phases",
-    "x_opencti_create_observables",
-    "x_opencti_create_indicator",
+    CREATE_OBSERVABLES,
+    CREATE_INDICATOR,
     "x_opencti_ignore_dates",
     "x_opencti_aliases",
     "x_opencti_stix_ids",
@@ -210,6 +214,11 @@ fn build(kind: &'static EntityType) -> Plan {
     plan.sco.insert("stix_ids", Target::StixIds);
     plan.top.insert("x_opencti_files", (Target::Files, 0));
     plan.octi.insert("files", Target::Files);
+    if let Some(property) = asks(kind) {
+        plan.top.insert(property, (Target::Derive, 0));
+        plan.octi.insert(bare(property), Target::Derive);
+        plan.sco.insert(bare(property), Target::Derive);
+    }
     for name in COMMON {
         plan.top.entry(name).or_insert((Target::Ignore, 0));
     }
@@ -217,6 +226,14 @@ fn build(kind: &'static EntityType) -> Plan {
         plan.top.entry(name).or_insert((Target::Verbatim, 0));
     }
     plan
+}
+
+/// The property by which a sender asks for what follows from an object.
+fn asks(kind: &EntityType) -> Option<&'static str> {
+    match kind.category {
+        Category::Observable => Some(CREATE_INDICATOR),
+        _ => (kind.name == "Indicator").then_some(CREATE_OBSERVABLES),
+    }
 }
 
 fn plan_attributes(kind: &'static EntityType, plan: &mut Plan) {

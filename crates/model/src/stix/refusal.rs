@@ -58,6 +58,11 @@ pub enum RefusalReason {
     /// A relationship from something to itself.
     #[error("a relationship cannot point from an object to itself ({0})")]
     SelfRelation(String),
+    /// A sighting of many things in many places.
+    #[error(
+        "it stands for more than {0} sightings (things sighted times places); send it in several objects"
+    )]
+    TooManySightings(usize),
     /// A number outside its range.
     #[error("property \"{property}\" must lie between {low} and {high}")]
     OutOfRange {
@@ -83,6 +88,11 @@ pub enum RefusalReason {
         "\"{0}\" is not a type of observable; x_opencti_main_observable_type takes names such as IPv4-Addr or Unknown"
     )]
     MainObservableType(String),
+    /// The key of an observable in short form names no property of an observable.
+    #[error(
+        "key \"{0}\" is not <type>.<property> of an observable, such as IPv4-Addr.value or File.hashes.MD5"
+    )]
+    SimpleObservableKey(String),
     /// An operation other than creation.
     #[error("operation \"{0}\" is not available in this release; only plain objects are applied")]
     Operation(String),

@@ -491,3 +491,72 @@ fn a_bundle_is_ordered_by_what_refers_to_what() {
         .collect();
     assert_eq!(names, ["Organization", "Malware", "Tool", "uses", "Report"]);
 }
+
+#[test]
+fn an_object_does_not_refer_to_itself() {
+    let decoded = decode(
+        "report",
+        json!({"name": "a", "published": CREATED, "object_refs": [id("report", 1), id("tool", 2)]}),
+    )
+    .unwrap();
+    assert_eq!(
+        decoded.elements[0].refs_of("objects"),
+        [ident("tool", 2)],
+        "the others stay"
+    );
+    assert_eq!(
+        decoded.dropped[0].to_string(),
+        "\"object_refs\" leaves out the object itself"
+    );
+    let process = element(
+        "process",
+        json!({"command_line": "a", "parent_ref": id("process", 1)}),
+    );
+    assert!(process.refs.is_empty());
+}
+
+#[test]
+fn blanks_around_a_name_count_only_where_they_make_a_difference() {
+    assert_eq!(
+        element("malware", json!({"name": "  a b "})).attributes["name"],
+        "a b"
+    );
+    assert_eq!(
+        element("file", json!({"name": "a.pdf "})).attributes["name"],
+        "a.pdf "
+    );
+}
+
+#[test]
+fn a_hidden_process_is_not_a_hidden_vocabulary_entry() {
+    let process = element("process", json!({"command_line": "a", "is_hidden": true}));
+    assert_eq!(process.attributes["is_hidden"], true);
+    let entry = element(
+        "vocabulary",
+        json!({"name": "a", "category": "malware_type_ov", "extensions": octi(json!({"is_hidden": true}))}),
+    );
+    assert!(!entry.attributes.contains_key("is_hidden"));
+}
+
+#[test]
+fn long_lists_are_decoded_in_a_time_that_grows_with_their_length() {
+    let many = 100_000;
+    let texts = |prefix: &str| -> Vec<String> {
+        (0..many)
+            .map(|number| format!("{prefix}{number}"))
+            .collect()
+    };
+    let decoded = decode(
+        "malware",
+        json!({"name": "a", "aliases": texts("alias "), "labels": texts("label "), "malware_types": texts("type ")}),
+    )
+    .unwrap();
+    assert_eq!(decoded.implied.len(), 2 * many);
+    assert_eq!(
+        decoded.elements[0].attributes["aliases"]
+            .as_array()
+            .unwrap()
+            .len(),
+        many
+    );
+}

@@ -276,3 +276,13 @@ proptest::proptest! {
         let _ = decode(stix_type, Value::Object(properties));
     }
 }
+
+#[test]
+fn one_sighting_object_stands_for_a_bounded_number_of_sightings() {
+    let many = |stix_type: &str| -> Vec<String> { (1..=101).map(|n| id(stix_type, n)).collect() };
+    let reason = refusal(
+        "sighting",
+        json!({"sighting_of_ref": id("malware", 1), "observed_data_refs": many("observed-data"), "where_sighted_refs": many("identity")}),
+    );
+    assert!(reason.contains("more than 10000 sightings"), "{reason}");
+}

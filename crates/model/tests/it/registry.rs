@@ -442,3 +442,12 @@ fn references_are_found_by_input_name_relationship_name_and_stix_property() {
         "resolvesTo"
     );
 }
+
+#[test]
+fn the_entries_of_vocabularies_have_no_blanks_around_them() {
+    for vocabulary in Registry::get().vocabularies() {
+        for entry in &vocabulary.entries {
+            assert_eq!(entry.name.trim(), entry.name, "in {}", vocabulary.category);
+        }
+    }
+}
