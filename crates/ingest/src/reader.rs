@@ -216,10 +216,10 @@ fn decode_changed(snapshot: &Snapshot<'_>, parcel: &mut Parcel) -> Result<(), St
     let keys: Vec<Key> = parcel.items.iter().filter_map(|item| item.key).collect();
     let stored = snapshot.resolve(&keys)?;
     let known: Vec<_> = stored.iter().copied().flatten().collect();
-    let digests: HashMap<_, _> = known
+    let applied: HashMap<_, _> = known
         .iter()
         .copied()
-        .zip(snapshot.digests(&known)?)
+        .zip(snapshot.inputs(&known)?)
         .collect();
     let mut stored = stored.into_iter();
     let mut left = DECODE_AHEAD;
@@ -227,7 +227,7 @@ fn decode_changed(snapshot: &Snapshot<'_>, parcel: &mut Parcel) -> Result<(), St
         let item = &parcel.items[index];
         let iid = item.key.and_then(|_| stored.next().flatten());
         let unchanged = iid.is_some_and(|iid| {
-            digests.get(&iid).copied().flatten() == Some(digest(item.digest, &actor))
+            matches!(applied.get(&iid), Some(Some(inputs)) if inputs.contains(digest(item.digest, &actor)))
         });
         if !unchanged && left > 0 && item.decoded.is_none() {
             left -= 1;

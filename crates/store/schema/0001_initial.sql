@@ -11,7 +11,7 @@ CREATE TABLE object (
   name_key    TEXT,                      -- folded main name
   src         INTEGER,                   -- ends of a relationship
   dst         INTEGER,
-  digest      INTEGER,                   -- of the last input that was applied
+  inputs      BLOB,                      -- what was applied last: a delivery, and digests of its inputs, 8 bytes each
   attributes  TEXT NOT NULL              -- JSON object
 ) STRICT;
 CREATE INDEX object_type    ON object(type);

@@ -3,7 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use ferrocti_model::Registry;
-use rusqlite::{Connection, OpenFlags, functions::FunctionFlags, types::ValueRef};
+use rusqlite::{
+    Connection, OpenFlags, config::DbConfig, functions::FunctionFlags, types::ValueRef,
+};
 
 use crate::{Durability, error::Result, fold::fold};
 
@@ -65,6 +67,8 @@ fn common(conn: &Connection, cache_kib: i64, statements: usize) -> Result<()> {
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "foreign_keys", false)?;
     conn.set_prepared_statement_cache_capacity(statements);
+    // plans must not depend on the values that are bound: a statement would be compiled again at each use
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // fold(x): text without case and accents, anything else unchanged
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    Iid, Snapshot, StoreError, Tx,
+    Iid, Inputs, Snapshot, StoreError, Tx,
     error::{Result, corrupt},
     fold::name_key,
 };
@@ -38,8 +38,8 @@ pub struct Stored {
     pub marking_set: i64,
     /// Confidence, 0 to 100.
     pub confidence: Option<u8>,
-    /// Digest of the last input that was applied.
-    pub digest: Option<u64>,
+    /// The inputs that were applied last.
+    pub inputs: Option<Inputs>,
     /// Source and target of a relationship or sighting.
     pub ends: Option<(Iid, Iid)>,
 }
@@ -67,8 +67,8 @@ pub struct NewObject<'a> {
     pub name: &'a str,
     /// Other text to be found by.
     pub text: &'a str,
-    /// Digest of the input.
-    pub digest: Option<u64>,
+    /// The input.
+    pub inputs: Option<&'a Inputs>,
 }
 
 /// What to change of an object; `None` leaves a part as it is.
@@ -82,12 +82,12 @@ pub struct ObjectChange<'a> {
     pub confidence: Option<Option<u8>>,
     /// New main representative and other text.
     pub text: Option<(&'a str, &'a str)>,
-    /// Digest of the input that made the change; a change without one clears it.
-    pub digest: Option<u64>,
+    /// The inputs that are remembered from now on; a change without them forgets the former ones.
+    pub inputs: Option<&'a Inputs>,
 }
 
 /// The columns that [`stored`] reads, in its order.
-const LOAD: &str = "SELECT iid, type, internal, standard, created_at, updated_at, marking_set, confidence, digest, src, dst, attributes
+const LOAD: &str = "SELECT iid, type, internal, standard, created_at, updated_at, marking_set, confidence, inputs, src, dst, attributes
      FROM object WHERE iid = ?1";
 
 impl Snapshot<'_> {
@@ -116,14 +116,16 @@ impl Snapshot<'_> {
         rows.next()?.map(stored).transpose()
     }
 
-    /// Digest of the last input of each object, in order; `None` where there is no object or no digest.
-    pub fn digests(&self, iids: &[Iid]) -> Result<Vec<Option<u64>>> {
-        let mut statement = self.sql("SELECT digest FROM object WHERE iid = ?1")?;
+    /// The inputs that were applied last to each object, in order; `None` where there is no object or none are remembered.
+    pub fn inputs(&self, iids: &[Iid]) -> Result<Vec<Option<Inputs>>> {
+        let mut statement = self.sql("SELECT inputs FROM object WHERE iid = ?1")?;
         iids.iter()
             .map(|iid| {
-                let digest: Option<Option<i64>> =
-                    statement.query_row([iid], |row| row.get(0)).optional()?;
-                Ok(digest.flatten().map(i64::cast_unsigned))
+                let mut rows = statement.query([iid])?;
+                match rows.next()? {
+                    Some(row) => remembered(row, 0),
+                    None => Ok(None),
+                }
             })
             .collect()
     }
@@ -162,6 +164,14 @@ impl Snapshot<'_> {
 }
 
 /// Reads a row of [`LOAD`].
+fn remembered(row: &Row<'_>, column: usize) -> Result<Option<Inputs>> {
+    let bytes = row
+        .get_ref(column)?
+        .as_blob_or_null()
+        .map_err(|error| corrupt("inputs", error))?;
+    bytes.map(Inputs::from_bytes).transpose()
+}
+
 pub(crate) fn stored(row: &Row<'_>) -> Result<Stored> {
     let document = row
         .get_ref(11)?
@@ -176,7 +186,7 @@ pub(crate) fn stored(row: &Row<'_>) -> Result<Stored> {
         updated_at: row.get(5)?,
         marking_set: row.get(6)?,
         confidence: row.get(7)?,
-        digest: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
+        inputs: remembered(row, 8)?,
         ends: row.get::<_, Option<Iid>>(9)?.zip(row.get(10)?),
         attributes: serde_json::from_slice(document)
             .map_err(|error| corrupt("attributes", error))?,
@@ -238,7 +248,7 @@ impl Tx<'_> {
             .map_err(|error| corrupt("attributes", error))?;
         let text = std::str::from_utf8(&document).map_err(|error| corrupt("attributes", error))?;
         self.sql(
-            "INSERT INTO object(iid, type, internal, standard, created_at, updated_at, marking_set, confidence, name_key, src, dst, digest, attributes)
+            "INSERT INTO object(iid, type, internal, standard, created_at, updated_at, marking_set, confidence, name_key, src, dst, inputs, attributes)
              VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
@@ -252,7 +262,7 @@ impl Tx<'_> {
             name,
             object.ends.map(|ends| ends.0),
             object.ends.map(|ends| ends.1),
-            object.digest.map(u64::cast_signed),
+            object.inputs.map(Inputs::to_bytes),
             text
         ])?;
         self.caches.scratch = document;
@@ -266,7 +276,7 @@ impl Tx<'_> {
     /// Changes an object and its time of update.
     pub fn update(&mut self, iid: Iid, change: &ObjectChange<'_>) -> Result<()> {
         let now = self.now();
-        let digest = change.digest.map(u64::cast_signed);
+        let inputs = change.inputs.map(Inputs::to_bytes);
         let changed = if let Some(attributes) = change.attributes {
             let mut document = std::mem::take(&mut self.caches.scratch);
             document.clear();
@@ -275,13 +285,13 @@ impl Tx<'_> {
             let text =
                 std::str::from_utf8(&document).map_err(|error| corrupt("attributes", error))?;
             let changed = self
-                .sql("UPDATE object SET attributes = ?2, updated_at = ?3, digest = ?4 WHERE iid = ?1")?
-                .execute(params![iid, text, now, digest])?;
+                .sql("UPDATE object SET attributes = ?2, updated_at = ?3, inputs = ?4 WHERE iid = ?1")?
+                .execute(params![iid, text, now, inputs])?;
             self.caches.scratch = document;
             changed
         } else {
-            self.sql("UPDATE object SET updated_at = ?2, digest = ?3 WHERE iid = ?1")?
-                .execute(params![iid, now, digest])?
+            self.sql("UPDATE object SET updated_at = ?2, inputs = ?3 WHERE iid = ?1")?
+                .execute(params![iid, now, inputs])?
         };
         if changed == 0 {
             return Err(StoreError::NoObject(iid));
@@ -307,10 +317,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Sets the digest of the last applied input without touching the time of update.
-    pub fn set_digest(&mut self, iid: Iid, digest: Option<u64>) -> Result<()> {
-        self.sql("UPDATE object SET digest = ?2 WHERE iid = ?1")?
-            .execute(params![iid, digest.map(u64::cast_signed)])?;
+    /// Sets the inputs that are remembered without touching the time of update.
+    pub fn set_inputs(&mut self, iid: Iid, inputs: Option<&Inputs>) -> Result<()> {
+        self.sql("UPDATE object SET inputs = ?2 WHERE iid = ?1")?
+            .execute(params![iid, inputs.map(Inputs::to_bytes)])?;
         Ok(())
     }
 

@@ -60,7 +60,7 @@ impl Run {
     }
 }
 
-const OBJECT: &str = "iid, type, internal, standard, created_at, updated_at, marking_set, confidence, name_key, src, dst, digest, attributes";
+const OBJECT: &str = "iid, type, internal, standard, created_at, updated_at, marking_set, confidence, name_key, src, dst, inputs, attributes";
 
 impl Rows {
     /// Reads the rows of a store that is closed or idle; at most `limit` objects.

@@ -5,7 +5,7 @@ use ferrocti_model::{
     registry::EntityType,
     representative::{representative, search_text},
 };
-use ferrocti_store::{Event, Iid, NewObject, Operation};
+use ferrocti_store::{Event, Iid, Inputs, NewObject, Operation};
 use serde_json::{Map, Value};
 
 use super::{
@@ -59,6 +59,7 @@ impl Engine<'_, '_> {
             .collect();
         let confidence = confidence(&attributes);
         let (name, body) = texts(kind, &attributes);
+        let inputs = digest.map(|digest| Inputs::one(source.delivery(), digest));
         let iid = self.tx.insert(&NewObject {
             kind,
             internal: None,
@@ -70,7 +71,7 @@ impl Engine<'_, '_> {
             edges: &edges,
             name: &name,
             text: &body,
-            digest,
+            inputs: inputs.as_ref(),
         })?;
         self.tx.history(&Event {
             operation: Operation::Create,

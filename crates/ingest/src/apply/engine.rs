@@ -14,6 +14,7 @@ use ferrocti_model::{
 };
 use ferrocti_store::{Iid, StoreError, Tx, Visibility};
 use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{facts, links, refused::RefusedReason, waiting::Waiting};
 
@@ -45,6 +46,15 @@ pub struct Source {
     pub connector: Option<Arc<str>>,
     /// The work that hears of it.
     pub work: Option<Arc<str>>,
+}
+
+impl Source {
+    /// The delivery that something belongs to, as a number: the work; 0 where there is none.
+    pub fn delivery(&self) -> u64 {
+        self.work
+            .as_deref()
+            .map_or(0, |work| xxh3_64(work.as_bytes()))
+    }
 }
 
 /// What decides between markings of one kind.
@@ -210,6 +220,12 @@ impl<'e, 't> Engine<'e, 't> {
     /// Forgets what is known about a marking definition: it has changed.
     pub fn forget_marking(&mut self, iid: Iid) {
         self.markings.remove(&iid);
+    }
+
+    /// Whether an input was applied to an object already, and nothing has changed the object since.
+    pub fn repeats(&self, iid: Iid, digest: u64) -> Result<bool, StoreError> {
+        let inputs = self.tx.inputs(&[iid])?.pop().flatten();
+        Ok(inputs.is_some_and(|inputs| inputs.contains(digest)))
     }
 
     /// Whether the actor may see a row.

@@ -5,6 +5,7 @@
 
 mod combine;
 mod create;
+mod derived;
 pub mod engine;
 mod facts;
 mod find;
@@ -271,10 +272,7 @@ fn changed_items(
             None => None,
         };
         let known = match stored {
-            Some(iid) => {
-                engine.tx.digests(&[iid])?.pop().flatten()
-                    == Some(digest(item.digest, &source.actor))
-            }
+            Some(iid) => engine.repeats(iid, digest(item.digest, &source.actor))?,
             None => false,
         };
         if known {
@@ -330,7 +328,9 @@ pub(crate) fn direct(
     let mut reports = Reports::default();
     let mut upserted = Vec::with_capacity(elements.len());
     for element in elements {
-        let applied = match engine.element(Input::new(element), &source, None, &mut Vec::new()) {
+        let mut outcome = object::Outcome::default();
+        engine.entries(&element, &source, &mut outcome)?;
+        let applied = match engine.element(Input::new(element), &source, None, &mut outcome.notes) {
             Err(Stop::Waits(missing)) => {
                 let first = missing.first().map(ToString::to_string).unwrap_or_default();
                 return Err(Stop::Refused(RefusedReason::MissingReference(first)));

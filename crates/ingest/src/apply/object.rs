@@ -1,17 +1,18 @@
 //! Applying one element, and one object of a bundle with all it consists of and brings along.
 
-use ferrocti_model::Ident;
+use ferrocti_model::{Element, Ident, stix};
 use ferrocti_store::Iid;
 use serde_json::Value;
 
 use super::{
+    derived::Derived,
     engine::{Engine, Source, Stop},
     facts,
     input::Input,
     refused::{Refused, RefusedReason},
     waiting::{Pending, PendingReference},
 };
-use crate::prepare::Ready;
+use crate::{digest, prepare::Ready};
 
 /// What became of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,12 +104,19 @@ impl Engine<'_, '_> {
             input.kind().name.as_str(),
             "Label" | "Kill-Chain-Phase" | "Vocabulary"
         ) && input.element.attributes.len() <= 2;
-        if !only_named || self.resolve(key)?.is_none() {
+        let stored = self.resolve(key)?;
+        // several objects of one delivery may bring along one thing in different words
+        let digest = digest(input.fingerprint, &source.actor);
+        let known = match stored {
+            Some(iid) => only_named || self.repeats(iid, digest)?,
+            None => false,
+        };
+        if !known {
             let (id, name) = (
                 input.element.stix_ids.first().copied(),
                 input.kind().name.clone(),
             );
-            match self.element(input, source, None, &mut outcome.notes) {
+            match self.element(input, source, Some(digest), &mut outcome.notes) {
                 Ok(_) | Err(Stop::Waits(_)) => {}
                 Err(Stop::Refused(reason)) => outcome.refused.push(Refused {
                     id: id.map(|id| id.to_string()),
@@ -131,6 +139,7 @@ impl Engine<'_, '_> {
         notes: &mut Vec<String>,
     ) -> Result<Applied, Stop> {
         let actor = &source.actor;
+        let derived = Derived::of(&input.element);
         Self::allowed(input.kind(), actor).map_err(Stop::Refused)?;
         let links = self.links(&input.element, actor, notes)?;
         if facts::of(input.kind()).confidence {
@@ -161,7 +170,34 @@ impl Engine<'_, '_> {
                 source: source.clone(),
             }));
         }
+        if let Some(derived) = derived {
+            self.derive(applied.iid(), &derived, source, notes)?;
+        }
         Ok(applied)
+    }
+
+    /// Makes the entries of open vocabularies that an element uses and nobody has made, as the decoder of bundles asks for them.
+    pub fn entries(
+        &mut self,
+        element: &Element,
+        source: &Source,
+        outcome: &mut Outcome,
+    ) -> Result<(), Stop> {
+        for (attribute, category) in &facts::of(element.kind).vocabularies {
+            let values = match element.attributes.get(&attribute.name) {
+                Some(Value::Array(items)) => items.as_slice(),
+                Some(single) => std::slice::from_ref(single),
+                None => &[],
+            };
+            for entry in values
+                .iter()
+                .filter_map(Value::as_str)
+                .filter_map(|name| stix::vocabulary(category, name))
+            {
+                self.implied(Input::new(entry), source, outcome)?;
+            }
+        }
+        Ok(())
     }
 
     /// Brings vocabulary values into the form of their entries. Values that are no entries are left out, with a note.

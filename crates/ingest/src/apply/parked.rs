@@ -124,7 +124,7 @@ impl Engine<'_, '_> {
         self.tx.update(
             pending.object,
             &ObjectChange {
-                digest: stored.digest,
+                inputs: stored.inputs.as_ref(),
                 ..ObjectChange::default()
             },
         )?;

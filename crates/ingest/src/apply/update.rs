@@ -5,7 +5,7 @@ use ferrocti_model::{
     merge::{self, Change, MergeContext, RefChange, Strength},
     registry::Reference,
 };
-use ferrocti_store::{Event, Iid, ObjectChange, Operation, StoreError, Stored};
+use ferrocti_store::{Event, Iid, Inputs, ObjectChange, Operation, StoreError, Stored};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -49,9 +49,13 @@ impl Engine<'_, '_> {
         let Stored {
             attributes,
             standard: old_standard,
-            digest: old_digest,
+            inputs: old_inputs,
             ..
         } = stored;
+        let inputs = digest.map(|digest| match old_inputs.clone() {
+            Some(inputs) => inputs.then(source.delivery(), digest),
+            None => Inputs::one(source.delivery(), digest),
+        });
         let merged = merge::upsert(attributes, stored.confidence, &input.element, &context);
         let (mut attributes, mut changes) = (merged.attributes, merged.changes);
 
@@ -69,8 +73,8 @@ impl Engine<'_, '_> {
         )?;
 
         if changes.is_empty() && relinked.is_empty() && keys.is_empty() && renamed.is_none() {
-            if digest.is_some() && digest != old_digest {
-                self.tx.set_digest(iid, digest)?;
+            if let Some(inputs) = inputs.filter(|inputs| Some(inputs) != old_inputs.as_ref()) {
+                self.tx.set_inputs(iid, Some(&inputs))?;
             }
             return Ok(Applied::Unchanged(iid));
         }
@@ -87,7 +91,7 @@ impl Engine<'_, '_> {
                 text: texts
                     .as_ref()
                     .map(|(name, body)| (name.as_str(), body.as_str())),
-                digest,
+                inputs: inputs.as_ref(),
             },
         )?;
         for (reference, change) in &relinked {

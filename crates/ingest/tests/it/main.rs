@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod derived;
 mod platform;
 mod properties;
 mod pushes;

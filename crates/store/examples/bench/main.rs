@@ -28,7 +28,7 @@ use ferrocti_model::{
     representative::{representative, search_text},
 };
 use ferrocti_store::{
-    Durability, Event, Iid, NewObject, ObjectQuery, Operation, Options, OrderKey, Store,
+    Durability, Event, Iid, Inputs, NewObject, ObjectQuery, Operation, Options, OrderKey, Store,
     StoreError, Visibility,
     yardstick::{Rows, Run},
 };
@@ -66,6 +66,10 @@ fn open(dir: &Path) -> Store {
         Arc::new(SeededEntropy::new(std::process::id().into())),
     );
     options.durability = durability();
+    options.writer_cache_mib = u32::try_from(number("cache-mib", 0))
+        .ok()
+        .filter(|mib| *mib > 0)
+        .unwrap_or(options.writer_cache_mib);
     Store::open(dir, options).unwrap()
 }
 
@@ -142,6 +146,7 @@ fn fill(store: &Store, items: &[feed::Item], batch: usize) -> Run {
                         None => None,
                     };
                     let (name, text) = &texts[first + offset];
+                    let inputs = Inputs::one(1, (first + offset) as u64);
                     let iid = tx.insert(&NewObject {
                         kind: item.kind,
                         internal: None,
@@ -153,7 +158,7 @@ fn fill(store: &Store, items: &[feed::Item], batch: usize) -> Run {
                         edges: &edges,
                         name,
                         text,
-                        digest: Some(first as u64 + offset as u64),
+                        inputs: Some(&inputs),
                     })?;
                     tx.history(&Event {
                         operation: Operation::Create,
@@ -360,7 +365,9 @@ fn main() {
                 let filled = measured("through the store", || {
                     fill(&store, &items, number("batch", 1000))
                 });
-                println!("RSS {} MiB", rss_mib());
+                println!("RSS {} MiB with the feed", rss_mib());
+                store.relax().unwrap();
+                println!("RSS {} MiB after giving memory back", rss_mib());
                 drop(store);
                 let raw = raw(&dir.join("ferrocti.db"));
                 println!("ratio store / raw: {:.2}", filled.rate() / raw.rate());

@@ -2,8 +2,8 @@
 
 use ferrocti_model::Key;
 use ferrocti_store::{
-    Event, NewParked, ObjectChange, Operation, RelationshipQuery, Side, StoreError, Visibility,
-    Waiting,
+    Event, Inputs, NewParked, ObjectChange, Operation, RelationshipQuery, Side, StoreError,
+    Visibility, Waiting,
 };
 use serde_json::json;
 
@@ -19,8 +19,8 @@ pub fn inserted_object_is_found_by_every_identifier(open: Open) {
     assert_eq!(stored.kind, kind("Malware"));
     assert_eq!(stored.attributes, sample.attributes);
     assert_eq!(
-        (stored.confidence, stored.digest, stored.ends),
-        (Some(80), Some(1), None)
+        (stored.confidence, stored.inputs, stored.ends),
+        (Some(80), Some(Inputs::one(0, 1)), None)
     );
     let keys = [
         Key::internal(stored.internal),
@@ -51,8 +51,8 @@ pub fn loading_keeps_the_order_asked_for(open: Open) {
         .collect();
     assert_eq!(found, [Some(iids[2]), None, Some(iids[0]), Some(iids[2])]);
     assert_eq!(
-        fixture.read(|s| s.digests(&asked)),
-        [Some(2), None, Some(0), Some(2)]
+        fixture.read(|s| s.inputs(&asked)),
+        [2, 999, 0, 2].map(|number| (number != 999).then(|| Inputs::one(0, number)))
     );
 }
 
@@ -105,14 +105,17 @@ pub fn update_changes_what_it_names_and_nothing_else(open: Open) {
             &ObjectChange {
                 attributes: Some(&attributes),
                 text: Some(("new name", "modern words")),
-                digest: Some(5),
+                inputs: Some(&Inputs::one(0, 5)),
                 ..ObjectChange::default()
             },
         )
     });
     let after = fixture.read(|s| s.load_one(iid)).unwrap();
     assert_eq!(after.attributes, attributes);
-    assert_eq!((after.confidence, after.digest), (Some(10), Some(5)));
+    assert_eq!(
+        (after.confidence, after.inputs),
+        (Some(10), Some(Inputs::one(0, 5)))
+    );
     assert_eq!(
         (after.standard, after.internal, after.created_at),
         (before.standard, before.internal, before.created_at)
@@ -129,7 +132,7 @@ pub fn update_changes_what_it_names_and_nothing_else(open: Open) {
     });
     let last = fixture.read(|s| s.load_one(iid)).unwrap();
     assert_eq!(
-        (last.confidence, last.digest, last.attributes),
+        (last.confidence, last.inputs, last.attributes),
         (None, None, attributes)
     );
     let missing = fixture

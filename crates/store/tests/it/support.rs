@@ -13,7 +13,7 @@ use ferrocti_model::{
     clock::{Clock, ManualClock, SeededEntropy},
     registry::EntityType,
 };
-use ferrocti_store::{Durability, Iid, NewObject, Options, Store, StoreError, Tx};
+use ferrocti_store::{Durability, Iid, Inputs, NewObject, Options, Store, StoreError, Tx};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -179,6 +179,7 @@ impl Sample {
             .or_else(|| self.attributes.get("value"))
             .and_then(Value::as_str)
             .unwrap_or("");
+        let inputs = Inputs::one(0, self.number);
         tx.insert(&NewObject {
             kind: self.kind,
             internal: None,
@@ -190,7 +191,7 @@ impl Sample {
             edges: &self.edges,
             name,
             text: &self.text,
-            digest: Some(self.number),
+            inputs: Some(&inputs),
         })
     }
 }
