@@ -82,6 +82,7 @@ impl Queues {
                 message.seq,
                 Lease {
                     size: message.size,
+                    seen: message.redelivered,
                     leaving: false,
                 },
             );

@@ -30,6 +30,8 @@ pub(crate) struct State {
 /// A message that was handed to an AMQP consumer.
 pub(crate) struct Lease {
     pub size: u64,
+    /// A client may have seen it before this lease.
+    pub seen: bool,
     /// Acknowledged, its deletion is not committed yet.
     pub leaving: bool,
 }
@@ -137,9 +139,9 @@ impl Queue {
     /// Gives leased messages back, to be handed out again before all others.
     pub fn release(&mut self, seqs: &[u64], seen_by_client: bool) {
         for seq in seqs {
-            if self.leases.get(seq).is_some_and(|lease| !lease.leaving) {
+            if let Some(lease) = self.leases.get(seq).filter(|lease| !lease.leaving) {
+                self.returned.insert(*seq, seen_by_client || lease.seen);
                 self.leases.remove(seq);
-                self.returned.insert(*seq, seen_by_client);
             }
         }
         self.signal.notify_one();

@@ -117,7 +117,7 @@ fn apply(op: &Op, model: &mut Model, queues: &mut Queues, dir: &TempDir) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn leases_equal_the_model(ops in proptest::collection::vec(op(), 1..50)) {

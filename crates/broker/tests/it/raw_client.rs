@@ -1,7 +1,7 @@
 //! An AMQP client that sends exactly the frames it is told to, right or wrong.
 
 use amq_protocol::frame::{AMQPFrame, gen_frame, parse_frame};
-use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection};
+use amq_protocol::protocol::{AMQPClass, basic, channel, confirm, connection, queue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -116,6 +116,24 @@ impl RawClient {
         );
     }
 
+    /// Closes a channel and waits for the answer.
+    pub async fn close_channel(&mut self, number: u16) {
+        let close = channel::Close {
+            reply_code: 200,
+            ..channel::Close::default()
+        };
+        self.say(
+            number,
+            AMQPClass::Channel(channel::AMQPMethod::Close(close)),
+        )
+        .await;
+        let closed = self.method().await;
+        assert!(
+            matches!(closed, AMQPClass::Channel(channel::AMQPMethod::CloseOk(_))),
+            "{closed:?}"
+        );
+    }
+
     pub async fn publish(&mut self, number: u16, exchange: &str, key: &str) {
         let publish = basic::Publish {
             exchange: short(exchange),
@@ -128,6 +146,43 @@ impl RawClient {
             AMQPClass::Basic(basic::AMQPMethod::Publish(publish)),
         )
         .await;
+    }
+
+    /// Looks for a queue on a channel of its own. Answers the number of ready messages, or the code with which the channel was closed.
+    pub async fn look_for(&mut self, number: u16, name: &str) -> Result<u32, u16> {
+        self.open_channel(number).await;
+        let declare = queue::Declare {
+            queue: short(name),
+            passive: true,
+            ..queue::Declare::default()
+        };
+        self.say(
+            number,
+            AMQPClass::Queue(queue::AMQPMethod::Declare(declare)),
+        )
+        .await;
+        match self.method().await {
+            AMQPClass::Queue(queue::AMQPMethod::DeclareOk(found)) => Ok(found.message_count),
+            AMQPClass::Channel(channel::AMQPMethod::Close(close)) => {
+                let close_ok = channel::AMQPMethod::CloseOk(channel::CloseOk {});
+                self.say(number, AMQPClass::Channel(close_ok)).await;
+                Err(close.reply_code)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until there is no queue of that name; the client has no channels before.
+    pub async fn until_gone(&mut self, name: &str) {
+        for _ in 0..2000 {
+            match self.look_for(1, name).await {
+                Err(404) => return,
+                Err(_) => {}
+                Ok(_) => self.close_channel(1).await,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        panic!("{name} is still there");
     }
 
     /// Asks for publisher confirms.

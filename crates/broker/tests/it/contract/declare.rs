@@ -12,6 +12,7 @@ use crate::harness::{
     Inbox, code, confirming, count, durable_queue, publish, publish_numbers, short, text,
     try_connect, unique, until_count,
 };
+use crate::raw_client::RawClient;
 
 contract!(
     looking_for_a_missing_queue_closes_the_channel,
@@ -426,31 +427,11 @@ async fn an_exclusive_queue_belongs_to_its_connection(target: &Target) {
         .queue_declare(short(&queue), exclusive, none())
         .await
         .unwrap();
-    let other = target.connect().await;
-    let foreign = other.create_channel().await.unwrap();
-    assert_eq!(
-        code(
-            &foreign
-                .queue_declare(short(&queue), PASSIVE, none())
-                .await
-                .unwrap_err()
-        ),
-        405
-    );
+    let mut other = RawClient::open(&target.address(), 0, 0).await;
+    assert_eq!(other.look_for(1, &queue).await, Err(405));
     owner.close(200, short("")).await.unwrap();
     // it goes with its connection, not before
-    let gone = async {
-        loop {
-            let channel = other.create_channel().await.unwrap();
-            match channel.queue_declare(short(&queue), PASSIVE, none()).await {
-                Err(error) if code(&error) == 404 => return,
-                _ => tokio::task::yield_now().await,
-            }
-        }
-    };
-    tokio::time::timeout(crate::harness::PATIENCE, gone)
-        .await
-        .unwrap();
+    other.until_gone(&queue).await;
 }
 
 async fn an_auto_delete_queue_leaves_with_its_last_consumer(target: &Target) {
@@ -476,21 +457,8 @@ async fn an_auto_delete_queue_leaves_with_its_last_consumer(target: &Target) {
         .basic_cancel(second.tag, BasicCancelOptions::default())
         .await
         .unwrap();
-    let gone = async {
-        loop {
-            let channel = connection.create_channel().await.unwrap();
-            if channel
-                .queue_declare(short(&queue), PASSIVE, none())
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(crate::harness::PATIENCE, gone)
-        .await
-        .unwrap();
+    let mut other = RawClient::open(&target.address(), 0, 0).await;
+    other.until_gone(&queue).await;
 }
 
 async fn a_deleted_exchange_is_gone(target: &Target) {
