@@ -65,7 +65,7 @@ impl Options {
             clock,
             entropy,
             durability: Durability::default(),
-            writer_cache_mib: 96,
+            writer_cache_mib: 64,
             reader_cache_kib: 2048,
             readers: 8,
             checkpoint_mib: 64,

@@ -37,7 +37,11 @@ impl Source {
     fn sql(&self) -> String {
         match self {
             Self::Objects => "object o".to_owned(),
-            Self::Text(_) => "search s CROSS JOIN object o ON o.iid = s.rowid".to_owned(),
+            // type and marking set of the many matches come from an index that is a small part of the table
+            Self::Text(_) => {
+                "search s CROSS JOIN object o INDEXED BY object_narrow ON o.iid = s.rowid"
+                    .to_owned()
+            }
             Self::Candidates(sql) => {
                 format!("(SELECT DISTINCT iid FROM ({sql})) d CROSS JOIN object o ON o.iid = d.iid")
             }
@@ -180,7 +184,9 @@ impl Snapshot<'_> {
         for part in &parts {
             conditions.push(format!("({})", sink.condition(part)?));
         }
-        if let Visibility::Sets(sets) = &query.visible {
+        if let Visibility::Sets(sets) = &query.visible
+            && self.hides_anything(&query.visible)?
+        {
             conditions.push(sink.among("o.marking_set", sets));
         }
         let mut plan = Plan {
@@ -297,6 +303,13 @@ impl Snapshot<'_> {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// Whether there is an object now that must not be seen.
+    fn hides_anything(&self, visible: &Visibility) -> Result<bool> {
+        let seen: u64 = self.counts(visible)?.values().sum();
+        let all: u64 = self.counts(&Visibility::All)?.values().sum();
+        Ok(seen != all)
     }
 
     fn used_types(&self) -> Result<Vec<u16>> {
