@@ -166,3 +166,28 @@ def test_sending_the_same_message_again_changes_nothing(platform, account, regis
     assert work["errors"] == []
     after = {entry["id"]: api.stix(platform, entry["id"]) for entry in bundle["objects"]}
     assert json.dumps(after, sort_keys=True) == json.dumps(before, sort_keys=True)
+
+
+def test_one_delivery_that_says_two_things_of_one_object_changes_nothing_when_it_comes_again(platform, account, registered, prefix):
+    """Two relationships that are the same here, and two groups that an alias joins, as ATT&CK has them; sent object by object, as connectors do."""
+    connector_id, config = registered
+    malware = stix.domain("malware", f"{prefix} malware", is_family=True, description="one")
+    group = stix.domain("intrusion-set", f"{prefix} group", aliases=[f"{prefix} other"], description="the group")
+    other = stix.domain("intrusion-set", f"{prefix} other", description="the same group under its other name")
+    first = stix.relationship("uses", group, malware, description="said first")
+    second = first | {"id": f"relationship--{api.new_id()}", "description": "said second"}
+    objects = [malware, group, other, first, second]
+
+    def deliver() -> dict:
+        work_id = api.work_add(platform, account.token, connector_id)
+        api.work_edit(platform, account.token, work_id, f"addExpectations(expectations: {len(objects)})")
+        with Publisher(platform, config) as publisher:
+            for entry in objects:
+                publisher.publish(message(stix.bundle([entry]), work_id=work_id))
+        assert api.processed(platform, work_id, len(objects))["errors"] == []
+        return {entry["id"]: api.stix(platform, entry["id"]) for entry in objects}
+
+    before = deliver()
+    assert before[group["id"]]["id"] == before[other["id"]]["id"]
+    assert before[first["id"]]["id"] == before[second["id"]]["id"]
+    assert json.dumps(deliver(), sort_keys=True) == json.dumps(before, sort_keys=True)
