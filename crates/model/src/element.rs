@@ -23,6 +23,10 @@ pub struct Element {
     pub ends: Option<(Ident, Ident)>,
     /// The STIX ids it was given under.
     pub stix_ids: Vec<StixId>,
+    /// Whether what follows from it is asked for too ([`crate::derive`]): an indicator's observables, an observable's indicator.
+    pub derive: bool,
+    /// Observables that an indicator is to be based on.
+    pub based_on: Vec<Ident>,
 }
 
 impl Element {
@@ -35,6 +39,8 @@ impl Element {
             refs: Vec::new(),
             ends: None,
             stix_ids: Vec::new(),
+            derive: false,
+            based_on: Vec::new(),
         }
     }
 

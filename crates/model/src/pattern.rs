@@ -1,8 +1,10 @@
 //! Indicator patterns: STIX patterns are checked against the grammar of STIX 2.1 (part 9) and written in one normal form,
 //! since the pattern is what an indicator's identity is made of. Patterns of other languages are left as they are.
 
+mod equality;
 mod lexer;
 
+pub use equality::{Equality, equalities, quoted};
 use lexer::{Lexer, Token, TokenKind};
 
 /// Deepest nesting of parentheses in a STIX pattern.

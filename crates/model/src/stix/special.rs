@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{RefusalReason, plan, shorten, text};
 use crate::{
-    EntityType, Registry,
+    EntityType, Registry, StixId,
     registry::{Category, EntityType as Type},
 };
 
@@ -41,7 +41,56 @@ fn bare(stix_type: &str) -> &str {
 
 /// Whether objects of this STIX type are knowledge the data model has.
 pub fn is_supported(stix_type: &str) -> bool {
-    !Registry::get().by_stix(stix_type).is_empty()
+    bare(stix_type) == SIMPLE_OBSERVABLE || !Registry::get().by_stix(stix_type).is_empty()
+}
+
+/// Whether an object of this STIX type may have an id of that one.
+pub fn is_own_id(stix_type: &str, kind: &Type, id: StixId) -> bool {
+    id.type_code == kind.stix_code
+        || (bare(stix_type) == SIMPLE_OBSERVABLE && id.stix_type() == SIMPLE_OBSERVABLE)
+}
+
+/// Clients' short form of an observable: `{"type": "simple-observable", "key": "IPv4-Addr.value", "value": "192.0.2.1"}`.
+const SIMPLE_OBSERVABLE: &str = "simple-observable";
+
+/// The type of an observable in short form, whose property takes the place of `key` and `value`.
+fn simple_observable(object: &mut Map<String, Value>) -> Result<&'static Type, RefusalReason> {
+    let mut take = |property: &str| {
+        object
+            .shift_remove(property)
+            .filter(|value| !value.is_null())
+            .ok_or_else(|| RefusalReason::MissingProperty {
+                property: property.to_owned(),
+                kind: SIMPLE_OBSERVABLE.to_owned(),
+            })
+    };
+    let (key, value) = (take("key")?, take("value")?);
+    let key = key.as_str().unwrap_or_default();
+    let unknown = || RefusalReason::SimpleObservableKey(shorten(key));
+    let (name, path) = key.split_once('.').ok_or_else(unknown)?;
+    let registry = Registry::get();
+    let by_name = || registry.descendants(name).iter();
+    let kind = registry
+        .by_stix(&name.to_lowercase())
+        .first()
+        .or_else(|| by_name().find(|kind| kind.name.eq_ignore_ascii_case(name)))
+        .copied()
+        .filter(|kind| kind.category == Category::Observable)
+        .ok_or_else(unknown)?;
+    match path.split_once('.') {
+        None => {
+            object.insert(path.to_owned(), value);
+        }
+        Some(("hashes", algorithm)) => {
+            let algorithm = algorithm.trim_matches('\'').to_owned();
+            object.insert(
+                "hashes".to_owned(),
+                Map::from_iter([(algorithm, value)]).into(),
+            );
+        }
+        Some(_) => return Err(unknown()),
+    }
+    Ok(kind)
 }
 
 /// The entity type of an object. Properties that only serve to tell it are taken out of the object.
@@ -73,6 +122,7 @@ pub fn dispatch(
                 None => Err(RefusalReason::UnsupportedRelationship(shorten(&name))),
             };
         }
+        SIMPLE_OBSERVABLE => Some(simple_observable(object)?),
         _ => registry.by_stix(bare).first().copied(),
     };
     let kind = kind.ok_or_else(|| RefusalReason::UnsupportedType(shorten(stix_type)))?;
