@@ -9,7 +9,7 @@
 pub enum Ping {
     /// The sent state becomes the stored one.
     Store,
-    /// The stored state stays and is the answer.
+    /// The stored state stays; the answer is what was sent.
     Keep,
     /// An operator's state is held: what was sent is ignored, the answer is the held state. A registration ends it.
     Held,

@@ -130,6 +130,25 @@ fn a_reset_during_a_run_is_not_lost() {
 }
 
 #[test]
+fn nothing_does_not_replace_a_state_and_is_answered_with_nothing() {
+    let fixture = Fixture::new();
+    let connectors = &fixture.connectors;
+    connectors
+        .register(&fixture.admin, registration("c"))
+        .unwrap();
+    connectors
+        .ping(&fixture.admin, "c", Some(r#"{"n":1}"#), None)
+        .unwrap();
+    let pinged = connectors
+        .ping(&fixture.admin, "c", Some("null"), None)
+        .unwrap();
+    // a client that sees another state than it sent throws away what it has set meanwhile
+    assert_eq!(pinged.state.as_deref(), Some("null"));
+    let stored = fixture.store.read(|s| s.connector("c")).unwrap().unwrap();
+    assert_eq!(stored.state.as_deref(), Some(r#"{"n":1}"#));
+}
+
+#[test]
 fn a_restored_state_is_held_until_the_connector_registers() {
     let fixture = Fixture::new();
     fixture
