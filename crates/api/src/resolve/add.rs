@@ -7,15 +7,11 @@ use ferrocti_ingest::{IngestError, PushError, RefusedReason};
 use ferrocti_model::input::{self, InputError};
 use ferrocti_model::registry::Category;
 use ferrocti_model::{Element, EntityType, Ident, Registry};
-use ferrocti_store::Stored;
 use serde_json::{Map, Value};
 
 use super::{Answer, Link, Node, Resolution};
 use crate::fault::{Fault, code};
 use crate::roots::Add;
-
-/// Arguments that ask for objects to be derived from the one that is added.
-const DERIVED: [&str; 2] = ["createIndicator", "createObservables"];
 
 impl Resolution<'_> {
     pub(super) fn add(&self, add: Add, call: &FieldCall<'_>) -> Answer<'static> {
@@ -27,7 +23,6 @@ impl Resolution<'_> {
         let kind = match add {
             Add::Reference => return self.add_reference(input),
             Add::Observable => {
-                refuse_derived(call.arguments)?;
                 return self.upsert(
                     input::observable(call.arguments).map_err(|error| from_input(&error))?,
                     call.arguments,
@@ -40,14 +35,13 @@ impl Resolution<'_> {
             Add::Identity => named(input, "type", |kind| kind.is_a("Identity"))?,
             Add::Location => named(input, "type", |kind| kind.is_a("Location"))?,
         };
-        refuse_derived(input)?;
         self.upsert(
             input::decode(kind, input).map_err(|error| from_input(&error))?,
             input,
         )
     }
 
-    /// Adds an element, with the relationships that its input asks for, and answers it.
+    /// Adds an element, with what its input asks for besides, and answers it.
     fn upsert(&self, mut element: Element, input: &Map<String, Value>) -> Answer<'static> {
         keep_custom_fields(&mut element, input);
         let actor = self.actor()?;
@@ -63,18 +57,6 @@ impl Resolution<'_> {
             )
             .with("doc_code", "RESTRICTED_ELEMENT")
         })?;
-        let based_on = input
-            .get("basedOn")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str);
-        for observable in based_on {
-            let relationship = relationship("based-on", &stored, observable)?;
-            ingest
-                .upsert(actor, relationship)
-                .map_err(|error| from_ingest(&error))?;
-        }
         Ok(Resolved::Node(Node::Object(stored)))
     }
 
@@ -170,29 +152,6 @@ fn named(
                 "\"{name}\" is not a type that can be given as \"{field}\" here."
             ))
         })
-}
-
-fn relationship(name: &str, source: &Stored, target: &str) -> Result<Element, Fault> {
-    let kind = Registry::get()
-        .by_name(name)
-        .ok_or_else(|| Fault::functional(format!("There is no relationship \"{name}\".")))?;
-    let target = Ident::parse(target).map_err(|error| Fault::functional(error.to_string()))?;
-    let mut element = Element::new(kind);
-    element.ends = Some((Ident::Internal(source.internal), target));
-    Ok(element)
-}
-
-/// Objects are not derived from others yet; to pass the wish over in silence would lose what the client counts on.
-fn refuse_derived(input: &Map<String, Value>) -> Result<(), Fault> {
-    match DERIVED
-        .iter()
-        .find(|name| input.get(**name).and_then(Value::as_bool) == Some(true))
-    {
-        Some(name) => Err(Fault::unsupported(format!(
-            "\"{name}\" is not served yet. Send the object without it, and the derived object by itself."
-        ))),
-        None => Ok(()),
-    }
 }
 
 /// Keeps the properties outside of the data model that newer clients send as custom fields.

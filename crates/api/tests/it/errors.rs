@@ -125,10 +125,3 @@ fn filters_that_make_no_sense_are_named() {
     );
     assert_eq!(error["name"], "FUNCTIONAL_ERROR");
 }
-
-#[test]
-fn derived_objects_are_refused_instead_of_forgotten() {
-    let fixture = Fixture::new();
-    let error = fixture.fail("mutation { stixCyberObservableAdd(type: \"Url\", createIndicator: true, Url: {value: \"https://example.org\"}) { id } }", json!({}));
-    assert_eq!(error["name"], "UNSUPPORTED_ERROR");
-}

@@ -4,6 +4,7 @@
 
 mod add;
 mod auth;
+mod derived;
 mod errors;
 mod lists;
 mod protocol;
