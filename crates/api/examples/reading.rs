@@ -348,6 +348,6 @@ fn put(
         edges,
         name: main,
         text,
-        digest: None,
+        inputs: None,
     })
 }

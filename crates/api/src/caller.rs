@@ -61,6 +61,15 @@ impl Headers {
     }
 }
 
+/// Whether the token of a request is somebody's.
+pub(crate) fn is_known(state: &AppState, headers: &Headers) -> bool {
+    let accounts = &state.services().accounts;
+    headers
+        .token
+        .as_ref()
+        .is_some_and(|token| matches!(accounts.authenticate(token), Ok(Some(_))))
+}
+
 /// Finds out who asks.
 ///
 /// # Errors

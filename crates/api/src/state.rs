@@ -15,6 +15,9 @@ use tokio::sync::Semaphore;
 use crate::http::Budget;
 use crate::{scalars, sdl};
 
+/// How long a request may wait for memory for its body.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The services behind the interface.
 #[derive(Clone)]
 pub struct Services {
@@ -79,7 +82,7 @@ impl Options {
         Self {
             base_path: String::new(),
             max_body: 150 << 20,
-            body_budget: 512 << 20,
+            body_budget: 640 << 20,
             max_batch: 50,
             concurrency: 16,
             timeout: Duration::from_secs(120),
@@ -121,7 +124,7 @@ impl AppState {
             Limits::default(),
         ));
         Ok(Self(Arc::new(Inner {
-            budget: Budget::new(options.body_budget),
+            budget: Budget::new(options.body_budget, BODY_PATIENCE),
             slots: Arc::new(Semaphore::new(options.concurrency.max(1))),
             started_at: services.clock.now(),
             engine,

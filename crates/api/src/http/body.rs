@@ -13,30 +13,41 @@ use super::Plain;
 
 /// The budget is counted in steps of this many bytes.
 const STEP: usize = 64 * 1024;
-/// How long a request may wait for its share of the budget.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a client may pause within a body.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// Memory that the bodies of all requests may take together.
 #[derive(Debug, Clone)]
-pub(crate) struct Budget(Arc<Semaphore>);
+pub(crate) struct Budget {
+    free: Arc<Semaphore>,
+    steps: u32,
+    /// How long a request may wait for its share.
+    patience: Duration,
+}
 
 impl Budget {
-    /// A budget of about `bytes`.
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(
-            (bytes / STEP).clamp(1, Semaphore::MAX_PERMITS),
-        )))
+    /// A budget of about `bytes`, for which requests wait at most `patience`.
+    pub(crate) fn new(bytes: usize, patience: Duration) -> Self {
+        let steps = u32::try_from(bytes / STEP).unwrap_or(u32::MAX).max(1);
+        Self {
+            free: Arc::new(Semaphore::new(steps as usize)),
+            steps,
+            patience,
+        }
     }
 }
 
-/// A body in memory. The share of the budget is given back when this is dropped.
+/// A part of the budget; it is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Share(Option<OwnedSemaphorePermit>);
+
+/// A body in memory.
 #[derive(Debug)]
 pub(crate) struct Held {
     /// The bytes.
     pub(crate) bytes: Vec<u8>,
-    _share: Option<OwnedSemaphorePermit>,
+    /// What it and everything made of it takes of the budget.
+    pub(crate) share: Share,
 }
 
 /// Reads a body of at most `limit` bytes. `weight` is how many bytes of memory a byte of the body costs.
@@ -54,7 +65,8 @@ pub(crate) async fn read(
         return Err(too_large(limit));
     }
     let announced = usize::try_from(announced).unwrap_or(limit);
-    let mut share = grow(budget, None, announced.max(1), weight).await?;
+    let mut share = Share(None);
+    grow(budget, &mut share, announced.max(1), weight).await?;
     let mut held = announced.max(1);
     let mut bytes = Vec::with_capacity(announced);
     let mut body = pin!(body);
@@ -78,15 +90,12 @@ pub(crate) async fn read(
         }
         if bytes.len() + data.len() > held {
             let more = (bytes.len() + data.len() - held).max(STEP);
-            share = grow(budget, share, more, weight).await?;
+            grow(budget, &mut share, more, weight).await?;
             held += more;
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Held {
-        bytes,
-        _share: share,
-    })
+    Ok(Held { bytes, share })
 }
 
 fn too_large(limit: usize) -> Plain {
@@ -98,24 +107,71 @@ fn too_large(limit: usize) -> Plain {
     )
 }
 
+/// Takes more of the budget. What is larger than the whole budget takes all of it and so goes alone.
 async fn grow(
     budget: &Budget,
-    share: Option<OwnedSemaphorePermit>,
+    share: &mut Share,
     bytes: usize,
     weight: usize,
-) -> Result<Option<OwnedSemaphorePermit>, Plain> {
-    let steps = u32::try_from((bytes.saturating_mul(weight)).div_ceil(STEP)).unwrap_or(u32::MAX);
-    match tokio::time::timeout(PATIENCE, budget.0.clone().acquire_many_owned(steps)).await {
-        Ok(Ok(more)) => Ok(Some(match share {
-            Some(mut share) => {
-                share.merge(more);
-                share
+) -> Result<(), Plain> {
+    let held = share
+        .0
+        .as_ref()
+        .map_or(0, OwnedSemaphorePermit::num_permits);
+    let left = budget
+        .steps
+        .saturating_sub(u32::try_from(held).unwrap_or(u32::MAX));
+    let steps = u32::try_from(bytes.saturating_mul(weight).div_ceil(STEP)).unwrap_or(u32::MAX);
+    let taking = budget.free.clone().acquire_many_owned(steps.min(left));
+    match tokio::time::timeout(budget.patience, taking).await {
+        Ok(Ok(more)) => {
+            match &mut share.0 {
+                Some(share) => share.merge(more),
+                none => *none = Some(more),
             }
-            None => more,
-        })),
+            Ok(())
+        }
         _ => Err(Plain::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "Too many large requests are being processed. Try again later.",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_body_beyond_the_whole_budget_goes_alone() {
+        runtime().block_on(async {
+            let budget = Budget::new(4 * STEP, Duration::from_secs(5));
+            let held = read(Body::from(vec![1; 3 * STEP]), 10 * STEP, 3, &budget)
+                .await
+                .unwrap();
+            assert_eq!(held.bytes.len(), 3 * STEP);
+            assert_eq!(budget.free.available_permits(), 0);
+            drop(held);
+            assert_eq!(budget.free.available_permits(), 4);
+        });
+    }
+
+    #[test]
+    fn an_exhausted_budget_refuses_instead_of_growing() {
+        runtime().block_on(async {
+            let budget = Budget::new(STEP, Duration::from_millis(10));
+            let held = read(Body::from("a"), STEP, 1, &budget).await.unwrap();
+            let refused = read(Body::from("b"), STEP, 1, &budget).await.unwrap_err();
+            assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+            drop(held);
+            assert!(read(Body::from("c"), STEP, 1, &budget).await.is_ok());
+        });
     }
 }

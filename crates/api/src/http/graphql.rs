@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,13 +10,17 @@ use ferrocti_graphql::{
     OperationKind, Request as GraphQl, RequestError, Requests, Response as Answer, multipart,
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{Plain, body};
 use crate::AppState;
 use crate::caller::{self, Caller, Headers};
 use crate::resolve::{Resolution, View};
 
 /// Bytes of memory per byte of a JSON body: the body itself, its parsed form, what is made of it.
-const JSON_WEIGHT: usize = 3;
+const JSON_WEIGHT: usize = 4;
+/// Largest body of somebody who is not logged in, and of anybody before that is known.
+const STRANGER_BODY: usize = 1 << 20;
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -48,7 +52,8 @@ async fn serve(state: AppState, request: Request) -> Result<Response, Plain> {
         .and_then(|value| value.to_str().ok())
         .unwrap_or("application/json")
         .to_ascii_lowercase();
-    let held = body::read(raw, state.options().max_body, JSON_WEIGHT, state.budget()).await?;
+    let limit = body_limit(&state, &headers, raw.size_hint().upper()).await;
+    let body::Held { bytes, share } = body::read(raw, limit, JSON_WEIGHT, state.budget()).await?;
     let slot = tokio::time::timeout(PATIENCE, state.slots().clone().acquire_owned())
         .await
         .ok()
@@ -60,20 +65,14 @@ async fn serve(state: AppState, request: Request) -> Result<Response, Plain> {
             )
         })?;
     let answer = if content_type.starts_with("multipart/form-data") {
-        let requests = upload(parts, &held.bytes).await;
-        drop(held);
-        run(state, headers, move || requests, slot).await?
+        let requests = upload(parts, bytes).await;
+        run(state, headers, move || requests, (slot, share)).await?
     } else if content_type.starts_with("application/json")
         || content_type.starts_with("application/graphql-response+json")
     {
         let max_batch = state.options().max_batch;
-        run(
-            state,
-            headers,
-            move || Requests::from_json(&held.bytes, max_batch),
-            slot,
-        )
-        .await?
+        let requests = move || Requests::from_json(&bytes, max_batch);
+        run(state, headers, requests, (slot, share)).await?
     } else {
         return Err(Plain::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -89,19 +88,34 @@ async fn serve(state: AppState, request: Request) -> Result<Response, Plain> {
         .into_response())
 }
 
+/// How long a body may be: strangers send nothing large, whatever they announce.
+async fn body_limit(state: &AppState, headers: &Headers, announced: Option<u64>) -> usize {
+    let limit = state.options().max_body;
+    if announced.is_some_and(|bytes| bytes <= STRANGER_BODY as u64) {
+        return limit;
+    }
+    let (state, headers) = (state.clone(), headers.clone());
+    let known = tokio::task::spawn_blocking(move || caller::is_known(&state, &headers)).await;
+    if known.unwrap_or(false) {
+        limit
+    } else {
+        limit.min(STRANGER_BODY)
+    }
+}
+
 /// Runs everything that blocks on a thread of its own.
 async fn run(
     state: AppState,
     headers: Headers,
     requests: impl FnOnce() -> Result<Requests, RequestError> + Send + 'static,
-    slot: tokio::sync::OwnedSemaphorePermit,
+    held: (OwnedSemaphorePermit, body::Share),
 ) -> Result<Answer, Plain> {
     let work = move || {
         let answer = match requests() {
             Ok(requests) => answer(&state, &headers, requests),
             Err(error) => error.into(),
         };
-        drop(slot);
+        drop(held);
         answer
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| {
@@ -159,11 +173,14 @@ pub(crate) fn execute(state: &AppState, caller: &Caller, request: GraphQl) -> An
 }
 
 /// Takes an upload apart. The files themselves are passed over: no operation takes them yet.
-async fn upload(parts: axum::http::request::Parts, bytes: &[u8]) -> Result<Requests, RequestError> {
+async fn upload(
+    parts: axum::http::request::Parts,
+    bytes: Vec<u8>,
+) -> Result<Requests, RequestError> {
     let broken = |error: &dyn std::fmt::Display| {
         RequestError::Form(format!("The upload cannot be read: {error}."))
     };
-    let request = Request::from_parts(parts, Body::from(bytes.to_vec()));
+    let request = Request::from_parts(parts, Body::from(bytes));
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|error| broken(&error))?;

@@ -103,8 +103,6 @@ fn input(kind: &EntityType, full: bool) -> Map<String, Value> {
     kind.attributes
         .iter()
         .filter(|attribute| given(attribute) && !DECIDED.contains(&attribute.name.as_str()))
-        // The model takes this name for the platform's own attribute of vocabulary entries and refuses it.
-        .filter(|attribute| !(kind.name == "Process" && attribute.name == "is_hidden"))
         .filter(|attribute| {
             let mandatory = attribute.mandatory
                 || attribute

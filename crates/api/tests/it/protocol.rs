@@ -116,7 +116,7 @@ fn the_broker_password_is_for_the_connector_alone() {
 }
 
 #[test]
-fn a_ping_answers_what_is_stored_and_never_loses_a_state() {
+fn a_ping_answers_what_was_sent_and_never_loses_a_state() {
     let fixture = Fixture::new();
     let connector = Connector::new(&fixture);
     let info = connector.ping("{\"a\":1}");
@@ -125,7 +125,16 @@ fn a_ping_answers_what_is_stored_and_never_loses_a_state() {
         info["connector_info"]["next_run_datetime"],
         "2026-01-01T00:00:00.000Z"
     );
-    assert_eq!(connector.ping("null")["connector_state"], "{\"a\":1}");
+    assert_eq!(
+        connector.ping("null")["connector_state"],
+        "null",
+        "the answer is what was sent"
+    );
+    assert_eq!(
+        connector.register()["connector_state"],
+        "{\"a\":1}",
+        "nothing did not replace something"
+    );
     let history = connector.run(
         "{ connectorStateHistory(id: \"feed-1\") { version state origin } }",
         json!({}),

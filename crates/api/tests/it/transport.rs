@@ -126,6 +126,24 @@ fn a_body_beyond_the_limit_is_refused() {
 }
 
 #[test]
+fn a_stranger_may_not_send_large_bodies() {
+    let fixture = Fixture::new();
+    let body =
+        json!({ "query": "{ about { version } }", "variables": { "x": "y".repeat(2 << 20) } })
+            .to_string();
+    let send = |token: &str| {
+        let request = Request::post("/graphql")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(Body::from(body.clone()))
+            .unwrap();
+        fixture.send(request).0
+    };
+    assert_eq!(send("not-a-token"), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(send(ADMIN), StatusCode::OK);
+}
+
+#[test]
 fn other_content_types_are_refused() {
     let fixture = Fixture::new();
     let request = Request::post("/graphql")
