@@ -299,7 +299,13 @@ fn report_dead_letters(shared: &Shared) -> Result<(), ReadError> {
             shared
                 .store
                 .write(|tx: &mut Tx<'_>| -> Result<(), StoreError> {
-                    if let Some(work) = &work_id {
+                    if let Some(work) = &work_id
+                        && works::belongs(
+                            tx,
+                            work,
+                            queue.strip_prefix(PUSH_PREFIX).unwrap_or(&queue),
+                        )?
+                    {
                         works::report(tx, work, 1, &[works::Failure::of_message(&letter.reason)])?;
                     }
                     tx.set_queue_mark(&queue, i64::try_from(seq).unwrap_or(i64::MAX))

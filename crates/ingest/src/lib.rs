@@ -58,9 +58,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            batch_objects: 5_000,
+            batch_objects: 10_000,
             gather: Duration::from_millis(20),
-            bytes_in_flight: 64 << 20,
+            bytes_in_flight: 32 << 20,
             turn_bytes: 4 << 20,
             turn_messages: 2_000,
             retry_after: Duration::from_millis(200),

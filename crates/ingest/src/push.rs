@@ -97,7 +97,8 @@ fn keep(
         .connector(connector)?
         .ok_or_else(|| PushError::UnknownConnector(connector.to_owned()))?;
     let work = match work {
-        Some(work) if tx.work_exists(work)? => work.to_owned(),
+        // a work of another connector is none of this one's business
+        Some(work) if works::belongs(tx, work, connector)? => work.to_owned(),
         Some(work) => return Err(PushError::WorkNotAlive(work.to_owned())),
         None => {
             let name = format!("{} run @ {}", registered.name, format_date(tx.now()));

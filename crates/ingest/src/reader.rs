@@ -7,7 +7,7 @@ use std::{
 };
 
 use ferrocti_broker::{Claim, Message, QueueError};
-use ferrocti_model::Key;
+use ferrocti_model::{Key, clock::Millis};
 use ferrocti_store::{Snapshot, StoreError};
 
 use crate::{
@@ -136,7 +136,7 @@ impl<'s> Reader<'s> {
         let deliveries = match self
             .shared
             .store
-            .read(|snapshot| deliveries(snapshot, queue, messages))
+            .read(|snapshot| deliveries(snapshot, queue, messages, self.shared.clock.now()))
         {
             Ok(deliveries) => deliveries,
             Err(error) => {
@@ -159,6 +159,7 @@ fn deliveries(
     snapshot: &Snapshot<'_>,
     queue: &str,
     messages: Vec<Message>,
+    now: Millis,
 ) -> Result<Vec<Delivery>, ReadError> {
     let name: Arc<str> = queue.into();
     let connector: Arc<str> = queue.strip_prefix(PUSH_PREFIX).unwrap_or(queue).into();
@@ -166,7 +167,7 @@ fn deliveries(
     for message in messages {
         let parcel = match open(snapshot, &connector, &message)? {
             Ok(mut parcel) => {
-                decode_changed(snapshot, &mut parcel)?;
+                decode_changed(snapshot, &mut parcel, now)?;
                 Ok(parcel)
             }
             Err(undeliverable) => Err(undeliverable),
@@ -209,7 +210,11 @@ fn open(
 }
 
 /// Decodes the objects that are not known to be unchanged.
-fn decode_changed(snapshot: &Snapshot<'_>, parcel: &mut Parcel) -> Result<(), StoreError> {
+fn decode_changed(
+    snapshot: &Snapshot<'_>,
+    parcel: &mut Parcel,
+    now: Millis,
+) -> Result<(), StoreError> {
     let Ok(actor) = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)? else {
         return Ok(());
     };
@@ -231,7 +236,12 @@ fn decode_changed(snapshot: &Snapshot<'_>, parcel: &mut Parcel) -> Result<(), St
         });
         if !unchanged && left > 0 && item.decoded.is_none() {
             left -= 1;
-            let decoded = parcel.decode(index);
+            let mut decoded = parcel.decode(index);
+            if let (None, Ok(ready)) = (iid, &mut decoded) {
+                for input in &mut ready.elements {
+                    input.complete(&actor, now);
+                }
+            }
             parcel.items[index].decoded = Some(decoded);
         }
     }

@@ -113,6 +113,11 @@ pub fn is_alive(tx: &Tx<'_>, id: &str) -> Result<bool, StoreError> {
     tx.work_exists(id)
 }
 
+/// Whether a work exists and is one of this connector.
+pub(crate) fn belongs(tx: &Tx<'_>, id: &str, connector: &str) -> Result<bool, StoreError> {
+    Ok(tx.work(id)?.is_some_and(|work| work.connector == connector))
+}
+
 /// Announces objects. `false`: there is no such work.
 pub fn expect(tx: &mut Tx<'_>, id: &str, objects: i64) -> Result<bool, StoreError> {
     change(tx, id, |work, _| {

@@ -1,5 +1,7 @@
 //! Storing an element that is new.
 
+use std::collections::HashSet;
+
 use ferrocti_model::{
     Key, StixId, merge,
     registry::EntityType,
@@ -27,7 +29,10 @@ impl Engine<'_, '_> {
         let kind = input.kind();
         let facts = facts::of(kind);
         let mut attributes = input.element.attributes;
-        merge::defaults(kind, &mut attributes, self.now);
+        let fresh = input.fresh;
+        if fresh.is_none() {
+            merge::defaults(kind, &mut attributes, self.now);
+        }
 
         // identifiers that belong to others stay with them
         let mut keys: Vec<Key> = Vec::with_capacity(input.keys.len());
@@ -36,11 +41,12 @@ impl Engine<'_, '_> {
                 keys.push(key);
             }
         }
+        let own: HashSet<Key> = keys.iter().copied().collect();
         let others: Vec<Value> = input
             .element
             .stix_ids
             .iter()
-            .filter(|id| **id != standard && keys.contains(&id.key()))
+            .filter(|id| **id != standard && own.contains(&id.key()))
             .map(|id| Value::String(id.to_string()))
             .collect();
         if !others.is_empty() {
@@ -58,7 +64,9 @@ impl Engine<'_, '_> {
             .flat_map(|(reference, targets)| targets.iter().map(|target| (reference.code, *target)))
             .collect();
         let confidence = confidence(&attributes);
-        let (name, body) = texts(kind, &attributes);
+        let (name, body) = fresh
+            .and_then(|fresh| fresh.texts)
+            .unwrap_or_else(|| texts(kind, &attributes));
         let inputs = digest.map(|digest| Inputs::one(source.delivery(), digest));
         let iid = self.tx.insert(&NewObject {
             kind,

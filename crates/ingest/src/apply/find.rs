@@ -33,7 +33,9 @@ impl Engine<'_, '_> {
                         .find(|(property, _)| *property == name)
                         .map_or_else(Vec::new, |(_, ids)| ids.clone())
                 };
-                ids::standard_id(input.kind(), &input.element.attributes, &of)
+                let fresh = input.fresh.as_ref();
+                let attributes = fresh.map_or(&input.element.attributes, |fresh| &fresh.identity);
+                ids::standard_id(input.kind(), attributes, &of)
             }
         };
         match rule {

@@ -3,9 +3,12 @@
 use ferrocti_model::{
     Element, Key, StixId,
     ids::{self, IdRuleError},
+    list,
     registry::{EntityType, Normalise},
 };
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::fresh::Fresh;
 
 /// An element ready to be looked for.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct Input {
     pub keys: Vec<Key>,
     /// Digest of its attributes, for elements that are implied over and over.
     pub fingerprint: u64,
+    /// What was done ahead to its attributes in case that it is new.
+    pub fresh: Option<Fresh>,
 }
 
 impl Input {
@@ -35,12 +40,7 @@ impl Input {
                 .map(StixId::key),
         );
         keys.extend(ids::hash_keys(kind, &element.attributes));
-        let mut seen = Vec::with_capacity(keys.len());
-        keys.retain(|key| {
-            let new = !seen.contains(key);
-            seen.push(*key);
-            new
-        });
+        let keys = list::unique(&keys);
         let fingerprint =
             serde_json::to_vec(&element.attributes).map_or(0, |bytes| xxh3_64(&bytes));
         Self {
@@ -48,6 +48,7 @@ impl Input {
             standard,
             keys,
             fingerprint,
+            fresh: None,
         }
     }
 

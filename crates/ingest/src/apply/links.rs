@@ -2,7 +2,7 @@
 
 use ferrocti_access::Actor;
 use ferrocti_model::{
-    Element, Ident, Registry, StixId,
+    Element, Ident, Registry, StixId, list,
     registry::{EntityType, Reference},
 };
 use ferrocti_store::Iid;
@@ -42,7 +42,7 @@ impl Engine<'_, '_> {
                                 }));
                             }
                             notes.push(format!("\"{}\" leaves out {ident}: it must not point to an object of type {found}", reference.stix));
-                        } else if !targets.contains(&target) && self.visible(target, actor)? {
+                        } else if self.visible(target, actor)? {
                             targets.push(target);
                         }
                     }
@@ -56,6 +56,7 @@ impl Engine<'_, '_> {
                     None => links.missing.push((*reference, *ident)),
                 }
             }
+            targets = list::unique(&targets);
             if reference.code == marking {
                 targets = self.own_markings(&targets, actor)?;
             }

@@ -9,6 +9,7 @@ mod derived;
 pub mod engine;
 mod facts;
 mod find;
+mod fresh;
 mod input;
 mod links;
 mod object;
@@ -38,9 +39,10 @@ pub use self::{
 };
 use crate::{
     actors, digest,
-    message::{Reason, Undeliverable},
+    message::Reason,
     metrics::BatchFigures,
     prepare::{Delivery, Item, Parcel},
+    reader::PUSH_PREFIX,
     works::Failure,
 };
 
@@ -75,13 +77,29 @@ pub(crate) fn deliveries(
         match &mut delivery.parcel {
             Err(undeliverable) => {
                 figures.dead_letters += 1;
-                report_dead(undeliverable, &mut reports);
+                if let Some(work) = &undeliverable.work_id
+                    && let Some(connector) = delivery.queue.strip_prefix(PUSH_PREFIX)
+                    && sources.standing(engine.tx, &work.as_str().into(), connector)?
+                        == Standing::Own
+                {
+                    report_dead(work, &undeliverable.reason, &mut reports);
+                }
             }
             Ok(parcel) if parcel.gone => figures.repeated += 1,
             Ok(parcel) => {
-                if let Some(work) = &parcel.work
-                    && !sources.alive(engine.tx, work)?
-                {
+                let standing = match &parcel.work {
+                    Some(work) => sources.standing(engine.tx, work, &parcel.connector)?,
+                    None => Standing::Own,
+                };
+                if standing == Standing::Foreign {
+                    tracing::warn!(
+                        connector = &*parcel.connector,
+                        work = parcel.work.as_deref(),
+                        "a message names a work of another connector; its objects are applied without it"
+                    );
+                    parcel.work = None;
+                }
+                if standing == Standing::Gone {
                     figures.dropped += 1;
                 } else {
                     let source = match sources.of(engine.tx, parcel, delivery.seq)? {
@@ -107,15 +125,20 @@ pub(crate) fn deliveries(
     Ok(figures)
 }
 
-fn report_dead(undeliverable: &Undeliverable, reports: &mut Reports) {
-    if let Some(work) = &undeliverable.work_id {
-        let work: Arc<str> = work.as_str().into();
-        reports.count(Some(&work), 0, 1);
-        reports.failure(
-            Some(&work),
-            Failure::of_message(&undeliverable.reason.to_string()),
-        );
-    }
+fn report_dead(work: &str, reason: &Reason, reports: &mut Reports) {
+    let work: Arc<str> = work.into();
+    reports.count(Some(&work), 0, 1);
+    reports.failure(Some(&work), Failure::of_message(&reason.to_string()));
+}
+
+/// How the work that a message names stands to the connector that sent it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Own,
+    /// It is another connector's, whose counts are none of this one's business.
+    Foreign,
+    /// It was deleted.
+    Gone,
 }
 
 /// A connector, and the user its message asks to run as.
@@ -125,17 +148,26 @@ type Sender = (Arc<str>, Option<Uuid>);
 #[derive(Default)]
 struct Sources {
     actors: HashMap<Sender, Result<Arc<Actor>, Reason>>,
-    alive: HashMap<Arc<str>, bool>,
+    /// The connectors of the works; `None`: there is no such work.
+    works: HashMap<Arc<str>, Option<String>>,
 }
 
 impl Sources {
-    fn alive(&mut self, tx: &Tx<'_>, work: &Arc<str>) -> Result<bool, StoreError> {
-        if let Some(alive) = self.alive.get(work) {
-            return Ok(*alive);
+    fn standing(
+        &mut self,
+        tx: &Tx<'_>,
+        work: &Arc<str>,
+        connector: &str,
+    ) -> Result<Standing, StoreError> {
+        if !self.works.contains_key(work) {
+            let found = tx.work(work)?.map(|work| work.connector);
+            self.works.insert(Arc::clone(work), found);
         }
-        let alive = tx.work_exists(work)?;
-        self.alive.insert(Arc::clone(work), alive);
-        Ok(alive)
+        Ok(match self.works.get(work) {
+            Some(Some(owner)) if owner == connector => Standing::Own,
+            Some(Some(_)) => Standing::Foreign,
+            _ => Standing::Gone,
+        })
     }
 
     fn of(

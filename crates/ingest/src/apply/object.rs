@@ -142,21 +142,18 @@ impl Engine<'_, '_> {
         let derived = Derived::of(&input.element);
         Self::allowed(input.kind(), actor).map_err(Stop::Refused)?;
         let links = self.links(&input.element, actor, notes)?;
-        if facts::of(input.kind()).confidence {
-            let given = input
-                .element
-                .attributes
-                .get("confidence")
-                .and_then(Value::as_u64)
-                .map(|given| u8::try_from(given.min(100)).unwrap_or(100));
-            input
-                .element
-                .attributes
-                .insert("confidence".to_owned(), actor.cap_confidence(given).into());
+        if input.is_stale(actor) {
+            input.as_given();
+        }
+        if input.fresh.is_none() {
+            input.cap_confidence(actor);
         }
         self.vocabularies(&mut input, notes)?;
         let standard = self.standard(&input, &links)?;
         let matches = self.matches(&input, standard, &links, actor)?;
+        if !matches.is_empty() {
+            input.as_given();
+        }
         let applied = match *matches.as_slice() {
             [] => Applied::Created(self.create(input, standard, &links, source, digest)?),
             [one] => self.update(one, &input, standard, &links, source, digest)?,
@@ -214,9 +211,12 @@ impl Engine<'_, '_> {
             for item in list.iter_mut() {
                 let Value::String(text) = item else { continue };
                 match self.vocabulary_entry(category, text)? {
-                    Some(entry) if entry == *text => {}
+                    Some(entry) if entry == *text => continue,
                     Some(entry) => *text = entry,
                     None => unknown.push(std::mem::take(item)),
+                }
+                if let Some(fresh) = &mut input.fresh {
+                    fresh.texts = None;
                 }
             }
             let Some(first) = unknown.first().and_then(Value::as_str) else {
@@ -233,7 +233,12 @@ impl Engine<'_, '_> {
             }
             match value {
                 Value::Array(items) => items.retain(|item| !item.is_null()),
-                _ => drop(input.element.attributes.shift_remove(&attribute.name)),
+                _ => {
+                    input.element.attributes.shift_remove(&attribute.name);
+                    if let Some(fresh) = &mut input.fresh {
+                        fresh.given_removed();
+                    }
+                }
             }
         }
         Ok(())

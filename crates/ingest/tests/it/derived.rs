@@ -62,7 +62,11 @@ fn an_indicator_brings_its_observables() {
             "external_references": [{"source_name": "acme", "url": "https://acme.example/1"}]}),
     );
     let work = platform.work(false);
-    platform.send_with(CONNECTOR, &[author, object.clone()], json!({"work_id": work}));
+    platform.send_with(
+        CONNECTOR,
+        &[author, object.clone()],
+        json!({"work_id": work}),
+    );
     platform.work_off();
 
     assert_eq!(
@@ -88,7 +92,11 @@ fn an_indicator_brings_its_observables() {
         ("objectLabel", 1),
         ("externalReferences", 1),
     ] {
-        assert_eq!(platform.targets(&address, reference).len(), count, "{reference}");
+        assert_eq!(
+            platform.targets(&address, reference).len(),
+            count,
+            "{reference}"
+        );
     }
     for (_, attributes) in tied {
         assert_eq!(attributes["x_opencti_score"], 80);
@@ -103,7 +111,11 @@ fn an_indicator_brings_its_observables() {
 fn what_follows_from_an_object_that_comes_again_is_not_made_again() {
     let platform = Platform::new();
     let objects = [
-        indicator(1, "[url:value = 'http://a/'] AND [url:value = 'http://b/']", json!({})),
+        indicator(
+            1,
+            "[url:value = 'http://a/'] AND [url:value = 'http://b/']",
+            json!({}),
+        ),
         observable("domain-name", 1, json!({"value": "example.org"})),
     ];
     platform.import(&objects);
@@ -113,7 +125,11 @@ fn what_follows_from_an_object_that_comes_again_is_not_made_again() {
     platform.import(&objects.map(|object| with(object, json!({"lang": "en"}))));
     assert_eq!(platform.history_end(), before);
     assert_eq!(
-        (platform.count("Url"), platform.count("Indicator"), platform.count("based-on")),
+        (
+            platform.count("Url"),
+            platform.count("Indicator"),
+            platform.count("based-on")
+        ),
         (2, 2, 3)
     );
 }
@@ -124,8 +140,16 @@ fn an_observable_that_is_known_keeps_its_description() {
     let known = json!({"type": "url", "spec_version": "2.1", "id": id("url", 1), "value": "http://a/", "x_opencti_description": "mine"});
     platform.import(std::slice::from_ref(&known));
     platform.import(&[
-        indicator(1, "[url:value = 'http://a/']", json!({"x_opencti_score": 90})),
-        indicator(2, "[url:value = 'http://a/' AND url:value LIKE 'x']", json!({"x_opencti_score": 90})),
+        indicator(
+            1,
+            "[url:value = 'http://a/']",
+            json!({"x_opencti_score": 90}),
+        ),
+        indicator(
+            2,
+            "[url:value = 'http://a/' AND url:value LIKE 'x']",
+            json!({"x_opencti_score": 90}),
+        ),
     ]);
     let url = platform.get(id_of(&known));
     assert_eq!(url.attributes["x_opencti_description"], "mine");
@@ -138,11 +162,23 @@ fn an_observable_that_is_known_keeps_its_description() {
 fn nothing_follows_unless_it_is_asked_for() {
     let platform = Platform::new();
     platform.import(&[
-        indicator(1, "[url:value = 'http://a/']", json!({"x_opencti_create_observables": false})),
-        observable("url", 2, json!({"value": "http://b/", "x_opencti_create_indicator": false})),
+        indicator(
+            1,
+            "[url:value = 'http://a/']",
+            json!({"x_opencti_create_observables": false}),
+        ),
+        observable(
+            "url",
+            2,
+            json!({"value": "http://b/", "x_opencti_create_indicator": false}),
+        ),
     ]);
     assert_eq!(
-        (platform.count("Url"), platform.count("Indicator"), platform.count("based-on")),
+        (
+            platform.count("Url"),
+            platform.count("Indicator"),
+            platform.count("based-on")
+        ),
         (1, 1, 0)
     );
 }
@@ -161,7 +197,9 @@ fn an_observable_brings_its_indicator() {
     assert_eq!(kind, "Indicator");
     assert_eq!(
         indicator["pattern"],
-        format!("[file:hashes.MD5 = '{MD5}' OR file:hashes.'SHA-1' = 'da39a3ee5e6b4b0d3255bfef95601890afd80709']")
+        format!(
+            "[file:hashes.MD5 = '{MD5}' OR file:hashes.'SHA-1' = 'da39a3ee5e6b4b0d3255bfef95601890afd80709']"
+        )
     );
     assert_eq!(indicator["pattern_type"], "stix");
     assert_eq!(indicator["x_opencti_main_observable_type"], "StixFile");
@@ -190,15 +228,31 @@ fn what_cannot_be_derived_leaves_the_object_alone() {
     let platform = Platform::new();
     let work = platform.work(false);
     let objects = [
-        observable("persona", 1, json!({"persona_name": "p", "persona_type": "t"})),
-        indicator(1, "[ipv4-addr:value = 'nonsense' OR process:pid = 5]", json!({})),
-        indicator(2, "alert tcp any any", json!({"pattern_type": "tanium-signal"})),
+        observable(
+            "persona",
+            1,
+            json!({"persona_name": "p", "persona_type": "t"}),
+        ),
+        indicator(
+            1,
+            "[ipv4-addr:value = 'nonsense' OR process:pid = 5]",
+            json!({}),
+        ),
+        indicator(
+            2,
+            "alert tcp any any",
+            json!({"pattern_type": "tanium-signal"}),
+        ),
     ];
     platform.send_with(CONNECTOR, &objects, json!({"work_id": work}));
     platform.work_off();
     assert_eq!(platform.progress(&work), (WorkStatus::Complete, 3, 3, 0));
     assert_eq!(
-        (platform.count("Persona"), platform.count("Indicator"), platform.count("based-on")),
+        (
+            platform.count("Persona"),
+            platform.count("Indicator"),
+            platform.count("based-on")
+        ),
         (1, 2, 0)
     );
 }
@@ -218,7 +272,11 @@ fn what_follows_from_an_object_that_waits_comes_with_it() {
     let decoded = ferrocti_model::stix::decode(marking.as_object().unwrap().clone()).unwrap();
     admin.upsert_all(&platform.admin, decoded.elements).unwrap();
     assert_eq!(
-        (platform.count("Url"), platform.count("based-on"), platform.parked()),
+        (
+            platform.count("Url"),
+            platform.count("based-on"),
+            platform.parked()
+        ),
         (1, 1, (0, 0))
     );
 }
@@ -237,7 +295,11 @@ fn a_relationship_may_name_an_observable_by_the_id_of_its_short_form() {
     platform.import(&objects);
     assert_eq!(platform.get(id_of(&short)).kind.name, "Domain-Name");
     assert_eq!(
-        (platform.count("related-to"), platform.count("Indicator"), platform.parked()),
+        (
+            platform.count("related-to"),
+            platform.count("Indicator"),
+            platform.parked()
+        ),
         (1, 1, (0, 0))
     );
     let before = platform.history_end();
@@ -248,7 +310,9 @@ fn a_relationship_may_name_an_observable_by_the_id_of_its_short_form() {
 #[test]
 fn an_indicator_is_based_on_what_its_input_names_or_is_refused() {
     let platform = Platform::new();
-    platform.import(&[json!({"type": "url", "spec_version": "2.1", "id": id("url", 1), "value": "http://a/"})]);
+    platform.import(&[
+        json!({"type": "url", "spec_version": "2.1", "id": id("url", 1), "value": "http://a/"}),
+    ]);
     let add = |based_on: &str| {
         let kind = Registry::get().by_name("Indicator").unwrap();
         let input = json!({"name": "i", "pattern": "[url:value LIKE 'a']", "pattern_type": "stix", "basedOn": [based_on]});
@@ -259,9 +323,17 @@ fn an_indicator_is_based_on_what_its_input_names_or_is_refused() {
     assert!(reason.contains("does not exist"), "{reason}");
     let reason = add(TLP_GREEN).unwrap_err().to_string();
     assert!(reason.contains("not allowed"), "{reason}");
-    assert_eq!(platform.count("Indicator"), 0, "nothing is stored of what is refused");
+    assert_eq!(
+        platform.count("Indicator"),
+        0,
+        "nothing is stored of what is refused"
+    );
     assert!(add(&id("url", 1)).unwrap().created);
-    assert!(!add(&platform.get(&id("url", 1)).internal.to_string()).unwrap().changed);
+    assert!(
+        !add(&platform.get(&id("url", 1)).internal.to_string())
+            .unwrap()
+            .changed
+    );
     assert_eq!(tied(&platform, &id("url", 1)).len(), 1);
     assert_eq!(platform.count("based-on"), 1);
 }
@@ -275,18 +347,35 @@ fn an_input_makes_entries_of_open_vocabularies_and_none_of_closed_ones() {
         platform.ingest.upsert(&platform.admin, element)
     };
     let before = platform.count("Vocabulary");
-    let added = add("Malware", json!({"name": "Foo", "malware_types": ["backdoor", "own type"]})).unwrap();
-    let stored = platform.store.read(|snapshot| snapshot.load_one(added.iid)).unwrap().unwrap();
-    assert_eq!(stored.attributes["malware_types"], json!(["backdoor", "own type"]));
+    let added = add(
+        "Malware",
+        json!({"name": "Foo", "malware_types": ["backdoor", "own type"]}),
+    )
+    .unwrap();
+    let stored = platform
+        .store
+        .read(|snapshot| snapshot.load_one(added.iid))
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        stored.attributes["malware_types"],
+        json!(["backdoor", "own type"])
+    );
     assert_eq!(platform.count("Vocabulary"), before + 1);
     let entry = ferrocti_model::stix::vocabulary("malware_type_ov", "own type").unwrap();
     let key = Ident::Stix(entry.stix_ids[0]).to_string();
     assert_eq!(platform.get(&key).attributes["name"], "own type");
 
-    let reason = add("Indicator", json!({"name": "i", "pattern": "x", "pattern_type": "own language"}))
-        .unwrap_err()
-        .to_string();
-    assert!(reason.contains("not an entry of the vocabulary pattern_type_ov"), "{reason}");
+    let reason = add(
+        "Indicator",
+        json!({"name": "i", "pattern": "x", "pattern_type": "own language"}),
+    )
+    .unwrap_err()
+    .to_string();
+    assert!(
+        reason.contains("not an entry of the vocabulary pattern_type_ov"),
+        "{reason}"
+    );
     assert_eq!(platform.count("Vocabulary"), before + 1);
 }
 
@@ -302,11 +391,23 @@ fn the_work_hears_of_what_is_not_derived() {
     );
     limited.markings = Some(vec![platform.get(TLP_GREEN).internal]);
     platform.add_connector("limited", limited);
-    let work = platform.work(false);
-    platform.send_with("limited", &[indicator(1, "[url:value = 'http://a/']", json!({}))], json!({"work_id": work}));
+    let work = platform.work_of("limited", false);
+    platform.send_with(
+        "limited",
+        &[indicator(1, "[url:value = 'http://a/']", json!({}))],
+        json!({"work_id": work}),
+    );
     platform.work_off();
-    assert_eq!(platform.progress(&work), (WorkStatus::Complete, 1, 1, 0));
-    assert_eq!((platform.count("Indicator"), platform.count("based-on")), (1, 0));
+    assert_eq!(platform.errors(&work), [""; 0]);
+    assert_eq!(
+        (platform.count("Indicator"), platform.count("based-on")),
+        (1, 0)
+    );
     let messages = platform.notes(&work, NoteKind::Message);
-    assert!(messages.iter().any(|message| message.contains("no Url is made for")), "{messages:?}");
+    assert!(
+        messages
+            .iter()
+            .any(|message| message.contains("no Url is made for")),
+        "{messages:?}"
+    );
 }

@@ -118,13 +118,18 @@ impl Platform {
 
     /// Begins a work of the connector.
     pub fn work(&self, multipart: bool) -> String {
+        self.work_of(CONNECTOR, multipart)
+    }
+
+    /// Begins a work of any connector.
+    pub fn work_of(&self, connector: &str, multipart: bool) -> String {
         self.store
             .write(|tx| {
                 works::add(
                     tx,
                     &self.admin,
                     &works::NewWork {
-                        connector: CONNECTOR,
+                        connector,
                         connector_type: "EXTERNAL_IMPORT",
                         name: "run",
                         multipart,

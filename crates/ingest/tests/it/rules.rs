@@ -229,7 +229,7 @@ fn a_marking_that_the_user_may_not_use_refuses_the_object() {
     );
     limited.markings = Some(vec![green]);
     platform.add_connector("limited", limited);
-    let work = platform.work(false);
+    let work = platform.work_of("limited", false);
     let red = with(malware(1, "Foo"), json!({"object_marking_refs": [TLP_RED]}));
     let fine = with(
         malware(2, "Bar"),
@@ -262,7 +262,7 @@ fn what_the_user_cannot_see_is_not_changed() {
     );
     limited.markings = Some(vec![green]);
     platform.add_connector("limited", limited);
-    let work = platform.work(false);
+    let work = platform.work_of("limited", false);
     platform.send_with(
         "limited",
         &[with(malware(2, "Foo"), json!({"description": "x"}))],
@@ -625,7 +625,7 @@ fn without_the_capability_nothing_is_written() {
         "reader",
         user("reader", &["KNOWLEDGE", "CONNECTORAPI"], Uuid::from_u128(9)),
     );
-    let work = platform.work(false);
+    let work = platform.work_of("reader", false);
     platform.send_with("reader", &[malware(1, "Foo")], json!({"work_id": work}));
     platform.work_off();
     assert_eq!(platform.count("Malware"), 0);

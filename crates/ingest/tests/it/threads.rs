@@ -13,9 +13,9 @@ fn messages_of_several_queues_are_applied_in_order() {
         user("other", &["BYPASS"], uuid::Uuid::from_u128(9)),
     );
     let running = platform.ingest.start().unwrap();
-    let work = platform.work(false);
+    let (work, other) = (platform.work(false), platform.work_of("other", false));
     for version in 0..50 {
-        for connector in [CONNECTOR, "other"] {
+        for (connector, work) in [(CONNECTOR, &work), ("other", &other)] {
             let number = u32::from(connector == "other");
             let object = with(
                 malware(number, &format!("Foo {number}")),
@@ -24,7 +24,7 @@ fn messages_of_several_queues_are_applied_in_order() {
             platform.send_with(connector, &[object], json!({"work_id": work}));
         }
     }
-    wait_until(|| platform.progress(&work).2 == 100);
+    wait_until(|| platform.progress(&work).2 == 50 && platform.progress(&other).2 == 50);
     running.stop();
     assert_eq!(
         platform.get(&id("malware", 0)).attributes["description"],

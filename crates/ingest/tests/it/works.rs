@@ -215,3 +215,30 @@ fn housekeeping_completes_overtaken_works_and_deletes_old_ones() {
             .is_some()
     );
 }
+
+#[test]
+fn a_connector_cannot_count_in_the_work_of_another() {
+    let platform = Platform::new();
+    let work = platform.work(false);
+    step(&platform, |tx| works::expect(tx, &work, 2));
+    let capabilities = ferrocti_access::Capabilities::connector();
+    let other = user(
+        "other",
+        &capabilities.iter().collect::<Vec<_>>(),
+        uuid::Uuid::from_u128(3),
+    );
+    let actor = platform.add_connector("c2", other);
+    platform.send_with("c2", &[malware(1, "Foo")], json!({"work_id": work}));
+    platform.publish("c2", json!({"work_id": work}).to_string().into_bytes());
+    platform.work_off();
+    assert_eq!(platform.count("Malware"), 1, "the data itself is kept");
+    let bundle = json!({"type": "bundle", "objects": [malware(2, "Bar")]}).to_string();
+    let refused = platform
+        .ingest
+        .push_bundle(&actor, "c2", &bundle, Some(&work));
+    assert!(matches!(
+        refused,
+        Err(ferrocti_ingest::PushError::WorkNotAlive(_))
+    ));
+    assert_eq!(platform.progress(&work), (Progress, 2, 0, 0));
+}
