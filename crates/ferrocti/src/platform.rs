@@ -59,11 +59,23 @@ pub fn accounts(store: &Store) -> Accounts {
     )
 }
 
+/// Makes the data directory if there is none, so that only the platform's own account may look into it: it holds marked knowledge.
+fn create_private(dir: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .recursive(true)
+        .create(dir)
+        .with_context(|| format!("cannot create the data directory {}", dir.display()))
+}
+
 impl Platform {
     /// Opens everything and makes sure that what every platform has is there: standard markings, vocabularies, the administrator.
     /// Returns what was generated for the administrator at the first start.
     pub fn open(settings: &Settings) -> Result<(Self, Option<Generated>)> {
         let dir = &settings.data_dir;
+        create_private(dir)?;
         let store = open_store(dir)?;
         let queues = open_queues(dir, Some(settings.max_queue_mib))?;
         let key = system::platform_key(dir)?;
@@ -97,5 +109,21 @@ impl Platform {
             },
             generated,
         ))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_data_directory_is_for_its_owner_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("data");
+        create_private(&dir).unwrap();
+        let mode = std::fs::metadata(&dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How long connections and requests may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the batch that is being applied may take when the server stops.
+const CLOSING: Duration = Duration::from_secs(15);
 /// Threads that serve sockets; the work itself runs on blocking threads.
 const SOCKET_THREADS: usize = 2;
 
@@ -154,12 +156,21 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
         Err(_) => tracing::warn!("some requests did not end in time and were cut off"),
     }
     let Platform { queues, store, .. } = platform;
-    tokio::task::spawn_blocking(move || {
+    let closed = tokio::task::spawn_blocking(move || {
         ingesting.stop();
         queues.close();
         store.checkpoint()
-    })
-    .await??;
+    });
+    match tokio::time::timeout(CLOSING, closed).await {
+        Ok(closed) => closed??,
+        Err(_) => {
+            // nothing that was confirmed is lost by this: it is what a crash would do, and every start can deal with that
+            tracing::warn!(
+                "a batch is still being applied; it is given up and applied at the next start"
+            );
+            std::process::exit(0);
+        }
+    }
     tracing::info!("stopped");
     Ok(())
 }

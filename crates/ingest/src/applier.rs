@@ -201,7 +201,9 @@ fn set_aside(shared: &Shared, batch: &[Delivery]) -> Result<(), Failure> {
 fn attempt(shared: &Shared, batch: &mut [Delivery]) -> Result<BatchFigures, Failure> {
     let started = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        shared.store.write(|tx| apply::deliveries(tx, batch))
+        shared
+            .store
+            .write(|tx| apply::deliveries(tx, batch, &mut shared.skipped.lock()))
     }));
     match outcome {
         Ok(Ok(mut figures)) => {

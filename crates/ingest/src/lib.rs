@@ -25,6 +25,7 @@ use ferrocti_access::Actor;
 use ferrocti_broker::Queues;
 use ferrocti_model::{Element, clock::Clock};
 use ferrocti_store::{Store, StoreError};
+use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 pub use apply::{Refused, RefusedReason, Upserted};
@@ -32,7 +33,7 @@ pub use metrics::{Metrics, Tally};
 pub use push::{PushError, Pushed};
 pub use reader::ReadError;
 
-use apply::engine::Stop;
+use apply::{engine::Stop, skipped::Skipped};
 use budget::Budget;
 use metrics::Counters;
 
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub options: Options,
     pub budget: Budget,
     pub counters: Counters,
+    /// Only the applying thread takes it.
+    pub skipped: Mutex<Skipped>,
 }
 
 /// The handle of ingestion. Clones share it.
@@ -153,6 +156,7 @@ impl Ingest {
             clock,
             budget: Budget::new(options.bytes_in_flight),
             counters: Counters::default(),
+            skipped: Mutex::default(),
             options,
         }))
     }

@@ -84,8 +84,10 @@ CREATE TABLE parked (
   connector TEXT,
   work     TEXT,
   actor    INTEGER,
-  document TEXT                          -- JSON of a whole element
+  document TEXT,                         -- JSON of a whole element
+  fingerprint INTEGER NOT NULL           -- of what waits and of the keys, to find the same again
 ) STRICT;
+CREATE INDEX parked_fingerprint ON parked(fingerprint);
 CREATE INDEX parked_object ON parked(iid) WHERE iid IS NOT NULL;
 CREATE TABLE parked_key (
   key    BLOB NOT NULL,

@@ -3,6 +3,7 @@
 use ferrocti_model::{clock::Millis, id::Key};
 use rusqlite::{Row, params};
 use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Iid, Snapshot, StoreError, Tx,
@@ -146,7 +147,11 @@ impl Snapshot<'_> {
 impl Tx<'_> {
     /// Parks something. The same reference of the same object waiting for the same keys is parked once.
     pub fn park(&mut self, parked: &NewParked<'_>) -> Result<i64> {
-        if let Some(id) = self.parked_already(parked)? {
+        let mut keys = parked.keys.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        let fingerprint = fingerprint(parked.waiting, &keys);
+        if let Some(id) = self.parked_already(parked.waiting, &keys, fingerprint)? {
             return Ok(id);
         }
         let (source, reference, document) = match parked.waiting {
@@ -154,19 +159,20 @@ impl Tx<'_> {
             Waiting::Element(document) => (None, None, Some(document.to_string())),
         };
         let now = self.now();
-        self.sql("INSERT INTO parked(at, iid, ref, document, connector, work, actor) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
+        self.sql("INSERT INTO parked(at, iid, ref, document, connector, work, actor, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
             now,
             source,
             reference,
             document,
             parked.connector,
             parked.work,
-            parked.actor
+            parked.actor,
+            fingerprint
         ])?;
         let id = self.conn.last_insert_rowid();
         let mut statement =
             self.sql("INSERT INTO parked_key(key, parked) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-        for key in parked.keys {
+        for key in &keys {
             statement.execute(params![key.as_bytes(), id])?;
         }
         self.caches.parked = Some(true);
@@ -225,23 +231,40 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn parked_already(&self, parked: &NewParked<'_>) -> Result<Option<i64>> {
-        let Some(first) = parked.keys.first() else {
-            return Ok(None);
-        };
+    /// The same thing waiting for the same keys (sorted), if there is one.
+    fn parked_already(
+        &self,
+        waiting: &Waiting,
+        keys: &[Key],
+        fingerprint: i64,
+    ) -> Result<Option<i64>> {
         if self.caches.parked == Some(false) {
             return Ok(None);
         }
-        let mut wanted = parked.keys.to_vec();
-        wanted.sort_unstable();
-        wanted.dedup();
-        for other in self.parked_by(std::slice::from_ref(first))? {
-            let mut keys = other.keys;
-            keys.sort_unstable();
-            if keys == wanted && other.waiting == *parked.waiting {
-                return Ok(Some(other.id));
+        let mut statement = self.sql("SELECT id FROM parked WHERE fingerprint = ?1")?;
+        let ids: Vec<i64> = statement
+            .query_map([fingerprint], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for id in ids {
+            if let Some(mut other) = self.parked_one(id)? {
+                other.keys.sort_unstable();
+                if other.keys == keys && other.waiting == *waiting {
+                    return Ok(Some(id));
+                }
             }
         }
         Ok(None)
     }
+}
+
+/// A number that is the same for the same thing waiting for the same keys. After a merge of objects it may be stale, which costs one row more.
+fn fingerprint(waiting: &Waiting, keys: &[Key]) -> i64 {
+    let mut text = match waiting {
+        Waiting::Reference { source, reference } => format!("{source} {reference}").into_bytes(),
+        Waiting::Element(document) => document.to_string().into_bytes(),
+    };
+    for key in keys {
+        text.extend_from_slice(key.as_bytes());
+    }
+    xxh3_64(&text).cast_signed()
 }

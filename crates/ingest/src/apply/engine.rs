@@ -12,11 +12,11 @@ use ferrocti_model::{
     merge::{self, Marking, RefChange},
     registry::{Category, EntityType, Reference},
 };
-use ferrocti_store::{Iid, StoreError, Tx, Visibility};
+use ferrocti_store::{Iid, Inputs, StoreError, Tx, Visibility};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{facts, links, refused::RefusedReason, waiting::Waiting};
+use super::{facts, links, refused::RefusedReason, skipped::Skipped, waiting::Waiting};
 
 /// Why an element was not applied.
 #[derive(Debug)]
@@ -96,6 +96,8 @@ pub struct Engine<'e, 't> {
     pub now: Millis,
     /// What waits within this transaction.
     pub waiting: Waiting,
+    /// Inputs that were recognised as repetitions, in this and earlier transactions.
+    pub skipped: Skipped,
     /// Implied elements that were applied already.
     pub implied: HashSet<(Key, u64)>,
     known: HashMap<Key, Option<Iid>>,
@@ -122,6 +124,7 @@ impl<'e, 't> Engine<'e, 't> {
             tx,
             now,
             waiting: Waiting::default(),
+            skipped: Skipped::default(),
             implied: HashSet::new(),
             known: HashMap::new(),
             heads: HashMap::new(),
@@ -223,9 +226,35 @@ impl<'e, 't> Engine<'e, 't> {
     }
 
     /// Whether an input was applied to an object already, and nothing has changed the object since.
-    pub fn repeats(&self, iid: Iid, digest: u64) -> Result<bool, StoreError> {
+    pub fn repeats(&mut self, iid: Iid, digest: u64, source: &Source) -> Result<bool, StoreError> {
         let inputs = self.tx.inputs(&[iid])?.pop().flatten();
-        Ok(inputs.is_some_and(|inputs| inputs.contains(digest)))
+        let repeats = inputs.is_some_and(|inputs| inputs.contains(digest));
+        if repeats {
+            self.skipped.note(source.delivery(), iid, digest);
+        }
+        Ok(repeats)
+    }
+
+    /// What is remembered of an object after a further input: also what the same delivery repeated before.
+    pub fn remembered(
+        &self,
+        iid: Iid,
+        before: Option<&Inputs>,
+        digest: u64,
+        source: &Source,
+    ) -> Inputs {
+        let delivery = source.delivery();
+        let then = |inputs: Option<Inputs>, digest| match inputs {
+            Some(inputs) => Some(inputs.then(delivery, digest)),
+            None => Some(Inputs::one(delivery, digest)),
+        };
+        self.skipped
+            .of(delivery, iid)
+            .fold(before.cloned(), then)
+            .map_or_else(
+                || Inputs::one(delivery, digest),
+                |inputs| inputs.then(delivery, digest),
+            )
     }
 
     /// Whether the actor may see a row.

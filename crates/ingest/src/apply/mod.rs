@@ -16,6 +16,7 @@ mod object;
 mod parked;
 pub mod refused;
 mod report;
+pub(crate) mod skipped;
 mod update;
 mod waiting;
 
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use self::{
     engine::{Engine, Source, Stop},
     report::Reports,
+    skipped::Skipped,
     waiting::{Pending, PendingObject},
 };
 pub use self::{
@@ -57,12 +59,14 @@ const ROUND: usize = 20_000;
 pub(crate) fn deliveries(
     tx: &mut Tx<'_>,
     batch: &mut [Delivery],
+    skipped: &mut Skipped,
 ) -> Result<BatchFigures, StoreError> {
     let mut figures = BatchFigures::default();
     let mut marks: HashMap<Arc<str>, u64> = HashMap::new();
     let mut sources = Sources::default();
     let mut reports = Reports::default();
     let mut engine = Engine::new(tx);
+    engine.skipped = std::mem::take(skipped);
     for delivery in batch.iter_mut() {
         let mark = match marks.get(&delivery.queue) {
             Some(mark) => *mark,
@@ -117,6 +121,7 @@ pub(crate) fn deliveries(
         }
     }
     reports.tally.parked += engine.park(&mut reports)?;
+    *skipped = engine.skipped;
     reports.write(tx)?;
     for (queue, mark) in &marks {
         tx.set_queue_mark(queue, i64::try_from(*mark).unwrap_or(i64::MAX))?;
@@ -304,7 +309,7 @@ fn changed_items(
             None => None,
         };
         let known = match stored {
-            Some(iid) => engine.repeats(iid, digest(item.digest, &source.actor))?,
+            Some(iid) => engine.repeats(iid, digest(item.digest, &source.actor), source)?,
             None => false,
         };
         if known {

@@ -108,7 +108,7 @@ impl Engine<'_, '_> {
         // several objects of one delivery may bring along one thing in different words
         let digest = digest(input.fingerprint, &source.actor);
         let known = match stored {
-            Some(iid) => only_named || self.repeats(iid, digest)?,
+            Some(iid) => only_named || self.repeats(iid, digest, source)?,
             None => false,
         };
         if !known {

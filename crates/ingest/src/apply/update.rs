@@ -5,7 +5,7 @@ use ferrocti_model::{
     merge::{self, Change, MergeContext, RefChange, Strength},
     registry::Reference,
 };
-use ferrocti_store::{Event, Iid, Inputs, ObjectChange, Operation, StoreError, Stored};
+use ferrocti_store::{Event, Iid, ObjectChange, Operation, StoreError, Stored};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -52,10 +52,7 @@ impl Engine<'_, '_> {
             inputs: old_inputs,
             ..
         } = stored;
-        let inputs = digest.map(|digest| match old_inputs.clone() {
-            Some(inputs) => inputs.then(source.delivery(), digest),
-            None => Inputs::one(source.delivery(), digest),
-        });
+        let inputs = digest.map(|digest| self.remembered(iid, old_inputs.as_ref(), digest, source));
         let merged = merge::upsert(attributes, stored.confidence, &input.element, &context);
         let (mut attributes, mut changes) = (merged.attributes, merged.changes);
 
