@@ -18,6 +18,7 @@ CREATE INDEX object_type    ON object(type);
 -- what decides whether a match of the full text counts, without reading the rows themselves
 CREATE INDEX object_narrow  ON object(iid, type, marking_set);
 CREATE INDEX object_updated ON object(type, updated_at);
+CREATE INDEX object_modified ON object(type, json_extract(attributes, '$.modified')) WHERE json_extract(attributes, '$.modified') IS NOT NULL;
 CREATE INDEX object_name    ON object(type, name_key) WHERE name_key IS NOT NULL;
 CREATE INDEX object_src     ON object(src, type) WHERE src IS NOT NULL;
 CREATE INDEX object_dst     ON object(dst, type) WHERE dst IS NOT NULL;

@@ -268,7 +268,7 @@ impl Tx<'_> {
         self.caches.scratch = document;
         self.count(object.kind.code, marking_set, 1);
         self.insert_edges(iid, object.edges)?;
-        self.index_text(iid, object.name, object.text)?;
+        self.index_text(iid, object.name, object.text);
         self.caches.keys.put(standard, iid);
         Ok(iid)
     }
@@ -309,7 +309,7 @@ impl Tx<'_> {
                 .execute(params![iid, name])?;
         }
         if let Some((name, text)) = change.text {
-            self.reindex_text(iid, name, text)?;
+            self.reindex_text(iid, name, text);
         }
         if let Some(standard) = change.standard {
             self.rename(iid, standard)?;
@@ -381,8 +381,7 @@ impl Tx<'_> {
         }
         self.delete_edges(iid)?;
         self.unpark_object(iid)?;
-        self.sql("DELETE FROM search WHERE rowid = ?1")?
-            .execute([iid])?;
+        self.remove_text(iid);
         self.sql("DELETE FROM object WHERE iid = ?1")?
             .execute([iid])?;
         self.count(code, marking_set, -1);

@@ -4,22 +4,55 @@ use rusqlite::params;
 
 use crate::{Iid, Tx, error::Result};
 
+/// What is to become of the text of an object at the end of the transaction.
+///
+/// FTS5 collects what is written in ascending order of row numbers and makes a segment of what it has whenever an earlier row follows, which
+/// costs more than the row. Hence changes are held back and written in order.
+#[derive(Default)]
+pub(crate) struct HeldText {
+    /// Whether the index has an earlier text.
+    stored: bool,
+    /// The new name and text.
+    text: Option<(String, String)>,
+}
+
 impl Tx<'_> {
-    /// Indexes the text of a new object.
-    pub(crate) fn index_text(&mut self, iid: Iid, name: &str, text: &str) -> Result<()> {
-        if name.is_empty() && text.is_empty() {
-            return Ok(());
+    /// Indexes the text of a new object. Searches find it after the transaction.
+    pub(crate) fn index_text(&mut self, iid: Iid, name: &str, text: &str) {
+        if !name.is_empty() || !text.is_empty() {
+            let held = self.texts.entry(iid).or_default();
+            held.text = Some((name.to_owned(), text.to_owned()));
         }
-        self.sql("INSERT INTO search(rowid, name, body) VALUES (?1, ?2, ?3)")?
-            .execute(params![iid, name, text])?;
-        Ok(())
     }
 
     /// Replaces the text of an object.
-    pub(crate) fn reindex_text(&mut self, iid: Iid, name: &str, text: &str) -> Result<()> {
-        self.sql("DELETE FROM search WHERE rowid = ?1")?
-            .execute([iid])?;
-        self.index_text(iid, name, text)
+    pub(crate) fn reindex_text(&mut self, iid: Iid, name: &str, text: &str) {
+        self.remove_text(iid);
+        self.index_text(iid, name, text);
+    }
+
+    /// Takes an object out of the index.
+    pub(crate) fn remove_text(&mut self, iid: Iid) {
+        let held = self.texts.entry(iid).or_insert(HeldText {
+            stored: true,
+            text: None,
+        });
+        held.text = None;
+    }
+
+    /// Writes the changes that were held back.
+    pub(crate) fn flush_texts(&mut self) -> Result<()> {
+        for (iid, held) in std::mem::take(&mut self.texts) {
+            if held.stored {
+                self.sql("DELETE FROM search WHERE rowid = ?1")?
+                    .execute([iid])?;
+            }
+            if let Some((name, text)) = held.text {
+                self.sql("INSERT INTO search(rowid, name, body) VALUES (?1, ?2, ?3)")?
+                    .execute(params![iid, name, text])?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,11 +1,15 @@
 //! What a closure gets: [`Snapshot`] to read, [`Tx`] to read and write. Their methods are in the files of their subjects.
 
-use std::{cell::RefCell, collections::HashMap, ops::Deref};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    ops::Deref,
+};
 
 use ferrocti_model::clock::Millis;
 use rusqlite::{CachedStatement, Connection};
 
-use crate::{error::Result, store::Shared, writer::Caches};
+use crate::{Iid, error::Result, search::HeldText, store::Shared, writer::Caches};
 
 /// A consistent view of the store. Every reading method is on it; [`Tx`] dereferences to it.
 pub struct Snapshot<'c> {
@@ -39,6 +43,8 @@ impl std::fmt::Debug for Snapshot<'_> {
 pub struct Tx<'c> {
     pub(crate) snapshot: Snapshot<'c>,
     pub(crate) caches: &'c mut Caches,
+    /// Changes of the text index that are not written yet.
+    pub(crate) texts: BTreeMap<Iid, HeldText>,
     now: Millis,
 }
 
@@ -48,6 +54,7 @@ impl<'c> Tx<'c> {
         Self {
             snapshot: Snapshot::new(conn, shared),
             caches,
+            texts: BTreeMap::new(),
             now,
         }
     }
@@ -66,6 +73,7 @@ impl<'c> Tx<'c> {
 
     /// Writes what was held back; the last step of a closure that succeeded.
     pub(crate) fn finish(&mut self) -> Result<()> {
+        self.flush_texts()?;
         self.flush_counts()
     }
 }

@@ -559,6 +559,14 @@ impl Plan {
                     } if NAME_ATTRIBUTES.contains(&name.as_str()) => {
                         ("o.name_key".to_owned(), true, Some("object_name"))
                     }
+                    // in the words of the index
+                    Field::Attribute {
+                        name, inner: None, ..
+                    } if name == "modified" => (
+                        "json_extract(o.attributes, '$.modified')".to_owned(),
+                        true,
+                        Some("object_modified"),
+                    ),
                     Field::Attribute {
                         name,
                         inner,
