@@ -149,13 +149,13 @@ pub fn connector(command: &ConnectorCommand) -> Result<()> {
             show(remote, &data, |_| {
                 println!(
                     "the connector starts from the beginning; its former state is in the history"
-                )
+                );
             });
         }
         ConnectorCommand::Delete { id, remote } => {
             let data = Client::new(remote)?.call(DELETE, json!({ "id": id }))?;
             show(remote, &data, |_| {
-                println!("removed {id} with its queues, works and state")
+                println!("removed {id} with its queues, works and state");
             });
         }
     }
@@ -187,7 +187,7 @@ pub fn queue(command: &QueueCommand) -> Result<()> {
         QueueCommand::Replay { id, remote } => {
             let data = Client::new(remote)?.call(REPLAY, json!({ "id": id }))?;
             show(remote, &data, |_| {
-                println!("dead letter {id} is back in its queue")
+                println!("dead letter {id} is back in its queue");
             });
         }
         QueueCommand::Discard { id, remote } => {

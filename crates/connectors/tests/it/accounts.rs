@@ -4,7 +4,7 @@ use ferrocti_access::names;
 use ferrocti_connectors::{AdminSettings, ConnectorError};
 use ferrocti_store::StoreError;
 
-use crate::Fixture;
+use crate::support::Fixture;
 
 fn settings(password: Option<&str>, token: Option<&str>) -> AdminSettings {
     AdminSettings {
@@ -16,7 +16,7 @@ fn settings(password: Option<&str>, token: Option<&str>) -> AdminSettings {
 
 #[test]
 fn the_administrators_secrets_are_generated_once() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     assert!(
         fixture
             .accounts
@@ -28,7 +28,7 @@ fn the_administrators_secrets_are_generated_once() {
 
 #[test]
 fn a_configured_token_and_password_are_in_force_after_the_next_start() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let token = "d434ce02-e58e-4cac-8b4c-42bf16748e84";
     assert!(fixture.accounts.authenticate(token).unwrap().is_none());
     assert!(
@@ -71,7 +71,7 @@ fn a_configured_token_and_password_are_in_force_after_the_next_start() {
 
 #[test]
 fn resetting_the_administrator_ends_the_former_tokens() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let token = "d434ce02-e58e-4cac-8b4c-42bf16748e84";
     fixture
         .accounts
@@ -97,7 +97,7 @@ fn resetting_the_administrator_ends_the_former_tokens() {
 
 #[test]
 fn a_connectors_account_has_what_connectors_need_and_no_more() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let actor = fixture.service("MITRE ATT&CK");
     assert!(actor.capabilities.holds(names::CONNECTOR_API) && !actor.bypass());
     assert_eq!(actor.max_confidence, 60);
@@ -105,7 +105,7 @@ fn a_connectors_account_has_what_connectors_need_and_no_more() {
 
 #[test]
 fn accounts_are_refused_with_a_reason() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     fixture.service("Feed");
     let service = fixture.service("Other");
     let refused = |actor, name, confidence| {
@@ -131,7 +131,7 @@ fn accounts_are_refused_with_a_reason() {
 
 #[test]
 fn secrets_are_stored_only_as_hashes() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let (user, token) = fixture
         .accounts
         .add_connector_account(&fixture.admin, "Feed", 50)
@@ -154,7 +154,7 @@ fn secrets_are_stored_only_as_hashes() {
 
 #[test]
 fn an_expired_token_and_an_inactive_user_are_nobody() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let (mut user, token) = fixture
         .accounts
         .add_connector_account(&fixture.admin, "Feed", 50)

@@ -6,7 +6,7 @@ use ferrocti_model::clock::Clock;
 use ferrocti_store::StoreError;
 use serde_json::json;
 
-use crate::Fixture;
+use crate::support::Fixture;
 
 fn registration(id: &str) -> Registration {
     Registration {
@@ -20,7 +20,7 @@ fn registration(id: &str) -> Registration {
 
 #[test]
 fn registering_again_keeps_the_state_and_changes_the_rest() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let service = fixture.service("Feed");
     fixture
         .connectors
@@ -50,7 +50,7 @@ fn registering_again_keeps_the_state_and_changes_the_rest() {
 
 #[test]
 fn registrations_that_do_not_fit_are_refused() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let long = "x".repeat(201);
     for wrong in [
         registration(""),
@@ -75,7 +75,7 @@ fn registrations_that_do_not_fit_are_refused() {
 
 #[test]
 fn a_connector_of_somebody_else_is_out_of_reach() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let (owner, other) = (fixture.service("One"), fixture.service("Two"));
     fixture
         .connectors
@@ -108,7 +108,7 @@ fn a_connector_of_somebody_else_is_out_of_reach() {
 
 #[test]
 fn a_reset_during_a_run_is_not_lost() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     fixture
         .connectors
         .register(&fixture.admin, registration("c"))
@@ -131,7 +131,7 @@ fn a_reset_during_a_run_is_not_lost() {
 
 #[test]
 fn nothing_does_not_replace_a_state_and_is_answered_with_nothing() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let connectors = &fixture.connectors;
     connectors
         .register(&fixture.admin, registration("c"))
@@ -150,7 +150,7 @@ fn nothing_does_not_replace_a_state_and_is_answered_with_nothing() {
 
 #[test]
 fn a_restored_state_is_held_until_the_connector_registers() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     fixture
         .connectors
         .register(&fixture.admin, registration("c"))
@@ -197,7 +197,7 @@ fn a_restored_state_is_held_until_the_connector_registers() {
 
 #[test]
 fn only_changes_of_a_state_make_versions() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     fixture
         .connectors
         .register(&fixture.admin, registration("c"))
@@ -217,7 +217,7 @@ fn only_changes_of_a_state_make_versions() {
 
 #[test]
 fn a_connector_is_active_for_five_minutes_after_a_ping() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     fixture
         .connectors
         .register(&fixture.admin, registration("c"))
@@ -241,7 +241,7 @@ fn a_connector_is_active_for_five_minutes_after_a_ping() {
 
 #[test]
 fn depth_counts_what_waits_and_a_reset_empties_it() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     fixture
         .connectors
         .register(&fixture.admin, registration("c"))
@@ -267,7 +267,7 @@ fn depth_counts_what_waits_and_a_reset_empties_it() {
 
 #[test]
 fn a_connector_that_deletes_itself_only_signs_off() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     let service = fixture.service("Feed");
     fixture
         .connectors
@@ -297,7 +297,7 @@ fn a_connector_that_deletes_itself_only_signs_off() {
 
 #[test]
 fn the_administrators_own_connector_signs_off_first_and_is_deleted_then() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     fixture
         .connectors
         .register(&fixture.admin, registration("c"))
@@ -313,7 +313,7 @@ fn the_administrators_own_connector_signs_off_first_and_is_deleted_then() {
 
 #[test]
 fn the_broker_lets_in_registered_connectors_with_their_own_password() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::open();
     fixture
         .connectors
         .register(&fixture.admin, registration("c"))

@@ -1,0 +1,76 @@
+//! A platform to test on.
+
+use std::sync::Arc;
+
+use ferrocti_access::Actor;
+use ferrocti_broker::Queues;
+use ferrocti_connectors::{Accounts, AdminSettings, Connectors, PlatformKey};
+use ferrocti_model::clock::{Clock, ManualClock, SeededEntropy};
+use ferrocti_store::{Durability, Store};
+
+/// A platform in a directory of its own, with a clock that only moves when told.
+pub struct Fixture {
+    pub store: Store,
+    pub queues: Queues,
+    pub connectors: Connectors,
+    pub accounts: Accounts,
+    pub clock: Arc<ManualClock>,
+    pub admin: Actor,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub fn open() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(1_760_000_000_000));
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let options = ferrocti_store::Options {
+            durability: Durability::Off,
+            ..ferrocti_store::Options::new(clock.clone(), entropy.clone())
+        };
+        let store = Store::open(dir.path(), options).unwrap();
+        let ticking = clock.clone();
+        let queues = Queues::open(
+            dir.path().join("queue.db"),
+            ferrocti_broker::Options::new(Arc::new(move || ticking.now())),
+        )
+        .unwrap();
+        let accounts = Accounts::new(store.clone(), entropy, clock.clone());
+        let settings = AdminSettings {
+            email: "admin@example.org".to_owned(),
+            password: None,
+            token: None,
+        };
+        let token = accounts
+            .ensure_admin(&settings)
+            .unwrap()
+            .unwrap()
+            .token
+            .unwrap();
+        let admin = accounts.authenticate(&token).unwrap().unwrap();
+        let connectors = Connectors::new(
+            store.clone(),
+            queues.clone(),
+            PlatformKey::new([9; 32]),
+            clock.clone(),
+        );
+        Self {
+            store,
+            queues,
+            connectors,
+            accounts,
+            clock,
+            admin,
+            _dir: dir,
+        }
+    }
+
+    /// A fresh service account for a connector.
+    pub fn service(&self, name: &str) -> Actor {
+        let (_, token) = self
+            .accounts
+            .add_connector_account(&self.admin, name, 60)
+            .unwrap();
+        self.accounts.authenticate(&token).unwrap().unwrap()
+    }
+}
