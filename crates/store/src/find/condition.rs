@@ -91,15 +91,27 @@ impl Sink {
     /// Binds a value; returns its place in the statement.
     pub fn bind(&mut self, value: impl Into<Sql>) -> String {
         let value = value.into();
+        // the same values at the same places make the same statement; of long lists nobody remembers the statement
         let at = self
             .parameters
             .iter()
+            .take(FEW)
             .position(|known| *known == value)
             .unwrap_or_else(|| {
                 self.parameters.push(value);
                 self.parameters.len() - 1
             });
         format!("?{}", at + 1)
+    }
+
+    /// Whether a statement takes so many values.
+    pub fn check(&self) -> Result<()> {
+        if self.parameters.len() > MOST {
+            return Err(StoreError::BadFilter(format!(
+                "there are more than {MOST} values; split the request"
+            )));
+        }
+        Ok(())
     }
 
     /// `column IN (…)` for codes and sets, of which there are few combinations; long lists travel as one JSON parameter.
@@ -185,11 +197,7 @@ impl Sink {
                     "EXISTS (SELECT 1 FROM edge w JOIN object a ON a.iid = w.dst WHERE w.src = {row}.iid AND w.ref = {reference} AND ({inner}))"
                 )
             }
-            Condition::Names(names) => {
-                let places: Vec<String> =
-                    names.iter().map(|name| self.bind(name.clone())).collect();
-                format!("{row}.name_key IN ({})", places.join(","))
-            }
+            Condition::Names(names) => self.among_texts(&format!("{row}.name_key"), names),
             Condition::Value(field, test) => self.value(field, test)?,
         })
     }
@@ -202,7 +210,17 @@ impl Sink {
             .iter()
             .map(|condition| Ok(format!("({})", self.condition(condition)?)))
             .collect::<Result<Vec<_>>>()?;
-        Ok(parts.join(with))
+        Ok(balanced(&parts, with))
+    }
+
+    /// `column IN (…)` for texts; a long list travels as one JSON parameter, since a statement takes 32,766 at most.
+    pub fn among_texts(&mut self, column: &str, texts: &[String]) -> String {
+        if texts.len() > FEW {
+            let list = self.bind(serde_json::json!(texts).to_string());
+            return format!("{column} IN (SELECT value FROM json_each({list}))");
+        }
+        let places: Vec<String> = texts.iter().map(|text| self.bind(text.clone())).collect();
+        format!("{column} IN ({})", places.join(","))
     }
 
     /// A condition on one end or on either: the columns are the end it is about and the other one.
@@ -293,7 +311,7 @@ impl Sink {
                 if words.is_empty() {
                     NEVER.to_owned()
                 } else {
-                    format!("({})", words.join(" AND "))
+                    format!("({})", balanced(&words, " AND "))
                 }
             }
             Test::Pattern(pattern) => {
@@ -311,6 +329,25 @@ impl Sink {
             },
         }
     }
+}
+
+/// Most parameters of a statement (SQLite's limit).
+const MOST: usize = 32_766;
+
+/// Lists up to this long are written out.
+const FEW: usize = 32;
+
+/// Conditions joined as a balanced tree: SQLite takes no expression deeper than 1,000 levels, and reads a plain chain as one level each.
+fn balanced(parts: &[String], with: &str) -> String {
+    if parts.len() <= FEW {
+        return parts.join(with);
+    }
+    let (left, right) = parts.split_at(parts.len() / 2);
+    format!(
+        "({}){with}({})",
+        balanced(left, with),
+        balanced(right, with)
+    )
 }
 
 /// Holds for no row. Not a constant: with one SQLite finds no use for the index that a statement names, and refuses it.

@@ -294,11 +294,10 @@ impl Snapshot<'_> {
                 } else {
                     query.types.clone()
                 };
-                let names: Vec<String> = names.iter().map(|name| sink.bind(name.clone())).collect();
                 format!(
-                    "SELECT iid FROM object WHERE {} AND name_key IN ({})",
+                    "SELECT iid FROM object WHERE {} AND {}",
                     sink.among("type", &types),
-                    names.join(",")
+                    sink.among_texts("name_key", names)
                 )
             }
             _ => return Ok(None),
@@ -319,6 +318,7 @@ impl Snapshot<'_> {
     }
 
     fn number(&self, sql: &str, sink: &Sink) -> Result<i64> {
+        sink.check()?;
         let mut statement = self.sql(sql)?;
         let parameters = statement.parameter_count();
         Ok(statement.query_row(
@@ -384,6 +384,7 @@ impl Snapshot<'_> {
     }
 
     fn fetch(&self, sql: &str, plan: &Plan) -> Result<Vec<Vec<Sql>>> {
+        plan.sink.check()?;
         let mut statement = self.sql(sql)?;
         let columns = statement.column_count();
         let parameters = statement.parameter_count();

@@ -432,3 +432,30 @@ pub fn large_lists_of_candidates_give_the_same_result(open: Open) {
         }
     }
 }
+
+pub fn long_lists_of_values_are_answered(open: Open) {
+    let (fixture, ..) = filled(open);
+    let name = || attribute("name", false, Kind::String);
+    let any = |test: &dyn Fn(String) -> Test, many: u64| {
+        let tests = (0..many).map(|n| Expression::Value(name(), test(format!("Name {n:02}"))));
+        Expression::Or(tests.collect())
+    };
+    let equals = |text: String| Test::Equals(Operand::Text(text));
+    for (condition, found) in [
+        (any(&equals, 3_000), 40),
+        (any(&Test::EndsWith, 3_000), 40),
+        (Expression::Not(Box::new(any(&equals, 3_000))), 0),
+    ] {
+        let query = ObjectQuery {
+            condition,
+            ..all(&["Malware"])
+        };
+        assert_eq!(find(&fixture, &query).len(), found);
+    }
+    let query = ObjectQuery {
+        condition: any(&Test::EndsWith, 40_000),
+        ..all(&["Malware"])
+    };
+    let refused = fixture.store().read(|snapshot| snapshot.find(&query));
+    assert!(matches!(refused, Err(StoreError::BadFilter(_))));
+}

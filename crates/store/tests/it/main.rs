@@ -51,6 +51,7 @@ contract!(sqlite, crate::support::sqlite, {
         negation_includes_objects_without_the_value,
         relationships_are_filtered_by_their_ends,
         large_lists_of_candidates_give_the_same_result,
+        long_lists_of_values_are_answered,
     },
     find::{
         pages_follow_each_other_without_gaps,
