@@ -8,13 +8,17 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::Plain;
 
 /// The budget is counted in steps of this many bytes.
 const STEP: usize = 64 * 1024;
-/// How long a client may pause within a body.
+/// How long a client may pause within a body, and how long a body may take beside a second for each step.
 const SILENCE: Duration = Duration::from_secs(60);
+/// A body that announces no more than this is charged as it comes, since whoever announces it may never send it. A longer one is charged at once, so that
+/// half-read bodies do not wait for each other.
+pub(super) const SHORT: usize = 1 << 20;
 
 /// Memory that the bodies of all requests may take together.
 #[derive(Debug, Clone)]
@@ -65,13 +69,20 @@ pub(crate) async fn read(
         return Err(too_large(limit));
     }
     let announced = usize::try_from(announced).unwrap_or(limit);
+    let mut held = if announced > SHORT {
+        announced
+    } else {
+        announced.clamp(1, STEP)
+    };
     let mut share = Share(None);
-    grow(budget, &mut share, announced.max(1), weight).await?;
-    let mut held = announced.max(1);
-    let mut bytes = Vec::with_capacity(announced);
+    grow(budget, &mut share, held, weight).await?;
+    let mut bytes = Vec::with_capacity(held);
     let mut body = pin!(body);
+    let began = Instant::now();
     loop {
-        let frame = tokio::time::timeout(SILENCE, poll_fn(|cx| body.as_mut().poll_frame(cx)))
+        let due = began + SILENCE + Duration::from_secs((bytes.len() / STEP) as u64);
+        let until = due.min(Instant::now() + SILENCE);
+        let frame = tokio::time::timeout_at(until, poll_fn(|cx| body.as_mut().poll_frame(cx)))
             .await
             .map_err(|_| {
                 Plain::new(
@@ -161,6 +172,59 @@ mod tests {
             drop(held);
             assert_eq!(budget.free.available_permits(), 4);
         });
+    }
+
+    /// A body that is announced and never sent.
+    struct Silent(u64);
+
+    impl HttpBody for Silent {
+        type Data = axum::body::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            std::task::Poll::Pending
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(self.0)
+        }
+    }
+
+    #[test]
+    fn a_short_body_that_never_comes_takes_one_step_only() {
+        runtime().block_on(async {
+            let budget = Budget::new(100 * STEP, Duration::from_secs(5));
+            let mut silent = pin!(read(
+                Body::new(Silent(SHORT as u64)),
+                10 * SHORT,
+                3,
+                &budget
+            ));
+            assert!(polled_once(silent.as_mut()).await.is_none());
+            assert_eq!(budget.free.available_permits(), 97);
+            let mut long = pin!(read(
+                Body::new(Silent(30 * STEP as u64)),
+                10 * SHORT,
+                3,
+                &budget
+            ));
+            assert!(polled_once(long.as_mut()).await.is_none());
+            assert_eq!(budget.free.available_permits(), 7);
+        });
+    }
+
+    /// Polls once.
+    async fn polled_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+        poll_fn(|cx| {
+            std::task::Poll::Ready(match future.as_mut().poll(cx) {
+                std::task::Poll::Ready(output) => Some(output),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::resolve::{Resolution, View};
 /// Bytes of memory per byte of a JSON body: the body itself, its parsed form, what is made of it.
 const JSON_WEIGHT: usize = 4;
 /// Largest body of somebody who is not logged in, and of anybody before that is known.
-const STRANGER_BODY: usize = 1 << 20;
+const STRANGER_BODY: usize = body::SHORT;
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(60);
 
