@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ferrocti_access::{Action, Actor, may};
 use ferrocti_broker::{Depth, Queues};
+use ferrocti_ingest::works;
 use ferrocti_model::clock::{Clock, Millis};
 use ferrocti_store::{Connector, NewAudit, Snapshot, StateVersion, Store, Tx};
 use serde_json::{Value, json};
@@ -267,6 +268,11 @@ impl Connectors {
             tx.put_connector(&connector)?;
             tx.add_state_version(id, Some(""), "reset", Some(actor.user_row), STATE_VERSIONS)?;
             let dropped = tx.delete_pushes_of(id)?;
+            works::close_all(
+                tx,
+                id,
+                "The connector was reset: what was still waiting is discarded.",
+            )?;
             audit(
                 tx,
                 actor,

@@ -304,6 +304,26 @@ pub fn housekeeping(tx: &mut Tx<'_>, now: Millis) -> Result<Housekeeping, StoreE
     Ok(done)
 }
 
+/// The messages of a connector were discarded: its open works will hear of nothing more, so they are complete with what was processed.
+/// Returns how many there were.
+pub fn close_all(tx: &mut Tx<'_>, connector: &str, reason: &str) -> Result<usize, StoreError> {
+    let open = WorkQuery {
+        connectors: vec![connector.to_owned()],
+        statuses: vec![WorkStatus::Wait, WorkStatus::Progress],
+        ..WorkQuery::default()
+    };
+    let now = tx.now();
+    let mut works = all(tx, &open)?;
+    for work in &mut works {
+        note(tx, work, reason, false)?;
+        work.expected = work.processed;
+        work.updated_at = now;
+        complete(work, now);
+        tx.update_work(work)?;
+    }
+    Ok(works.len())
+}
+
 /// When the newest work of a connector that had a report was made.
 fn newest_reported(tx: &Tx<'_>, connector: String) -> Result<Option<Millis>, StoreError> {
     let mut query = WorkQuery {

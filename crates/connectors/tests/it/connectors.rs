@@ -2,8 +2,9 @@
 
 use ferrocti_broker::Publish;
 use ferrocti_connectors::{ConnectorError, Registration, is_active};
+use ferrocti_ingest::works::{self, NewWork};
 use ferrocti_model::clock::Clock;
-use ferrocti_store::StoreError;
+use ferrocti_store::{StoreError, WorkStatus};
 use serde_json::json;
 
 use crate::support::Fixture;
@@ -263,6 +264,37 @@ fn depth_counts_what_waits_and_a_reset_empties_it() {
     assert_eq!((depth.messages, depth.bytes), (2, 10));
     fixture.connectors.reset_state(&fixture.admin, "c").unwrap();
     assert_eq!(fixture.connectors.depth("c").messages, 0);
+}
+
+#[test]
+fn a_reset_completes_the_works_whose_messages_it_discards() {
+    let fixture = Fixture::open();
+    fixture
+        .connectors
+        .register(&fixture.admin, registration("c"))
+        .unwrap();
+    let new = NewWork {
+        connector: "c",
+        connector_type: "EXTERNAL_IMPORT",
+        name: "run",
+        multipart: false,
+        event_source: None,
+        status: WorkStatus::Progress,
+    };
+    let work = fixture
+        .store
+        .write(|tx| {
+            let work = works::add(tx, &fixture.admin, &new)?;
+            works::expect(tx, &work.id, 5)?;
+            Ok::<_, StoreError>(work)
+        })
+        .unwrap();
+    fixture.connectors.reset_state(&fixture.admin, "c").unwrap();
+    let closed = fixture.store.read(|s| s.work(&work.id)).unwrap().unwrap();
+    assert_eq!(
+        (closed.status, closed.expected, closed.processed),
+        (WorkStatus::Complete, 0, 0)
+    );
 }
 
 #[test]
