@@ -24,7 +24,7 @@ pub use self::{
     encode::{RefTarget, StixView, encode},
     fill::convert,
     implied::{external_reference, kill_chain_phase, label, vocabulary},
-    plan::{EXTENSION_MITRE, EXTENSION_OCTI, EXTENSION_SCO, is_input},
+    plan::{EXTENSION_MITRE, EXTENSION_OCTI, EXTENSION_SCO, is_custom, is_input},
     refusal::{Refusal, RefusalReason},
 };
 

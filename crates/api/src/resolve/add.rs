@@ -6,7 +6,7 @@ use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_ingest::{IngestError, PushError, RefusedReason};
 use ferrocti_model::input::{self, InputError};
 use ferrocti_model::registry::Category;
-use ferrocti_model::{Element, EntityType, Ident, Registry};
+use ferrocti_model::{Element, EntityType, Ident, Registry, stix};
 use serde_json::{Map, Value};
 
 use super::{Answer, Link, Node, Resolution};
@@ -177,9 +177,8 @@ fn keep_custom_fields(element: &mut Element, input: &Map<String, Value>) {
         let value = TYPED
             .iter()
             .find_map(|member| field.get(*member).filter(|value| !value.is_null()));
-        let (true, None, Some(value)) =
-            (name.starts_with("x_"), element.kind.attribute(name), value)
-        else {
+        // clients send every property so, also those that say what something is on the platform it came from
+        let (true, Some(value)) = (stix::is_custom(element.kind, name), value) else {
             continue;
         };
         element

@@ -408,6 +408,7 @@ fn properties_outside_of_the_model_come_back_as_custom_fields() {
     let fixture = Fixture::new();
     let input = json!({ "name": "Emotet", "customFieldValues": [
         { "field_name": "x_acme_rank", "value": 7 }, { "field_name": "x_acme_note", "value": "seen" }, { "field_name": "x_opencti_score", "value": 1 },
+        { "field_name": "x_opencti_id", "value": "01a20269-235b-75c8-ac7e-5c723481111b" }, { "field_name": "x_opencti_type", "value": "Tool" }, { "field_name": "x_mitre_aliases", "value": ["a"] },
     ]});
     let query = "mutation M($input: MalwareAddInput!) { malwareAdd(input: $input) { customFieldValues { field_id field_name int_value string_value } } }";
     let added =

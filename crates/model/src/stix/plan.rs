@@ -157,6 +157,8 @@ const COMMON: &[&str] = &[
     "is_inferred",
     "x_opencti_location_type",
     "x_opencti_event_version",
+    // the name under which extensions are kept
+    super::fill::EXTENSIONS,
 ];
 
 /// Properties of STIX 2.x that the data model does not have; they are kept.
@@ -198,6 +200,12 @@ pub fn of(kind: &'static EntityType) -> &'static Plan {
         })
         .get(&kind.code)
         .unwrap_or_else(|| EMPTY.get_or_init(Plan::default))
+}
+
+/// Whether a property of a STIX object of this type is a custom one: outside of the data model, and to be kept as it is.
+#[must_use]
+pub fn is_custom(kind: &'static EntityType, property: &str) -> bool {
+    property.starts_with("x_") && !of(kind).top.contains_key(property)
 }
 
 /// Whether an attribute is taken from input at all.

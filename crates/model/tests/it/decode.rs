@@ -560,3 +560,11 @@ fn long_lists_are_decoded_in_a_time_that_grows_with_their_length() {
         many
     );
 }
+
+#[test]
+fn a_custom_property_cannot_pass_for_the_extensions() {
+    let spoofed = json!({"name": "a", "x_extensions": octi(json!({"id": "b"})), "x_own": 1});
+    let malware = element("malware", spoofed);
+    assert!(!malware.attributes.contains_key("x_extensions"));
+    assert_eq!(malware.attributes["x_own"], 1);
+}
