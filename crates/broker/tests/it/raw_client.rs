@@ -269,16 +269,23 @@ impl RawClient {
 
     /// Code and text with which the broker closes the connection, past everything else.
     pub async fn closed_with(&mut self) -> (u16, String) {
+        self.closed()
+            .await
+            .expect("the broker does not close the socket without a word")
+    }
+
+    /// The same; `None` when the broker closes the socket without a word.
+    pub async fn closed(&mut self) -> Option<(u16, String)> {
         while let Some(frame) = self.next().await {
             if let AMQPFrame::Method(
                 0,
                 AMQPClass::Connection(connection::AMQPMethod::Close(close)),
             ) = frame
             {
-                return (close.reply_code, close.reply_text.to_string());
+                return Some((close.reply_code, close.reply_text.to_string()));
             }
         }
-        panic!("the broker closed the socket without a word");
+        None
     }
 
     /// Code and text with which the broker closes a channel, past everything else.

@@ -64,7 +64,9 @@ async fn limits_that_are_too_small_are_refused(target: &Target) {
     client.log_in("guest", "guest").await;
     let tuned = client.tuned().await;
     client.tune_ok(tuned.channel_max, 100, 0).await;
-    assert_eq!(client.closed_with().await.0, 530);
+    // RabbitMQ waits three seconds and closes the socket without a word when a client fails before it has opened its connection
+    let code = client.closed().await.map(|(code, _)| code);
+    assert_eq!(code, target.expect(Some(530), None));
 }
 
 async fn a_method_on_a_closed_channel_closes_the_connection(target: &Target) {
@@ -216,7 +218,13 @@ async fn pika_closes_channels_with_code_zero(target: &Target) {
         ),
         "{closed:?}"
     );
-    assert!(client.rest().await.is_empty());
+    // RabbitMQ leaves closing the socket to the client for a while, and its heartbeats go on
+    let rest = client.rest().await;
+    assert!(
+        rest.chunks(8)
+            .all(|frame| frame == b"\x08\x00\x00\x00\x00\x00\x00\xCE"),
+        "{rest:?}"
+    );
 }
 
 async fn heartbeats_are_sent_at_the_interval_that_the_client_chose(target: &Target) {
