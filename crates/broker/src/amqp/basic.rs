@@ -268,6 +268,12 @@ impl Session {
                 free_consumers(&settled);
             }
         }
+        // a limit that the consumers of a channel share makes room for all of them
+        if channel.port.shares_prefetch() {
+            for consumer in channel.consumers.values() {
+                consumer.signal.notify_one();
+            }
+        }
         Ok(())
     }
 }

@@ -192,6 +192,11 @@ impl ChannelPort {
         )
     }
 
+    /// Whether its consumers share one limit of unacknowledged messages.
+    pub fn shares_prefetch(&self) -> bool {
+        self.prefetch.load(Ordering::Relaxed) != 0
+    }
+
     fn has_room(&self) -> bool {
         let prefetch = self.prefetch.load(Ordering::Relaxed);
         let state = self.state.lock();
