@@ -157,6 +157,7 @@ const COMMON: &[&str] = &[
     "is_inferred",
     "x_opencti_location_type",
     "x_opencti_event_version",
+    "x_opencti_observable_values",
     // the name under which extensions are kept
     super::fill::EXTENSIONS,
 ];
@@ -271,6 +272,9 @@ fn plan_attributes(kind: &'static EntityType, plan: &mut Plan) {
         match attribute.name.as_str() {
             "x_opencti_description" => set_fallback(plan, "description", target),
             "x_opencti_score" => set_fallback(plan, "score", target),
+            "collection_layers" => {
+                plan.top.insert("x_mitre_collection_layers", (target, 0));
+            }
             _ => {}
         }
         if is_required(kind, attribute) {

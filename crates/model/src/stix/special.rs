@@ -126,15 +126,11 @@ pub fn dispatch(
         _ => registry.by_stix(bare).first().copied(),
     };
     let kind = kind.ok_or_else(|| RefusalReason::UnsupportedType(shorten(stix_type)))?;
-    rewrite(kind, stix_type, object)?;
+    rewrite(kind, object)?;
     Ok(kind)
 }
 
-fn rewrite(
-    kind: &'static Type,
-    stix_type: &str,
-    object: &mut Map<String, Value>,
-) -> Result<(), RefusalReason> {
+fn rewrite(kind: &'static Type, object: &mut Map<String, Value>) -> Result<(), RefusalReason> {
     match kind.name.as_str() {
         "Attack-Pattern" => mitre_id(object, |source| source.starts_with("mitre-")),
         "Course-Of-Action" => {
@@ -149,9 +145,6 @@ fn rewrite(
         "Kill-Chain-Phase" => rename(object, "order", "x_opencti_order"),
         "Observed-Data" if object.contains_key("objects") => {
             return Err(RefusalReason::EmbeddedObjects);
-        }
-        "Data-Source" if stix_type.starts_with("x-mitre-") => {
-            rename(object, "x_mitre_collection_layers", "collection_layers");
         }
         "Security-Coverage" | "Security-Coverage-Result" => {
             rename(object, "last_result", "coverage_last_result");

@@ -562,6 +562,26 @@ fn long_lists_are_decoded_in_a_time_that_grows_with_their_length() {
 }
 
 #[test]
+fn what_clients_write_beside_the_model_is_no_custom_property() {
+    let cases = [
+        ("Data-Source", "x_mitre_collection_layers"),
+        ("Indicator", "x_opencti_observable_values"),
+        ("Tool", "x_opencti_id"),
+        ("Tool", "x_opencti_type"),
+    ];
+    for (name, property) in cases {
+        let kind = ferrocti_model::Registry::get().by_name(name).unwrap();
+        assert!(!stix::is_custom(kind, property), "{name} {property}");
+        assert!(stix::is_custom(kind, "x_own"));
+    }
+    let layers = element(
+        "data-source",
+        json!({"name": "a", "x_mitre_collection_layers": ["host"]}),
+    );
+    assert_eq!(layers.attributes["collection_layers"], json!(["host"]));
+}
+
+#[test]
 fn a_custom_property_cannot_pass_for_the_extensions() {
     let spoofed = json!({"name": "a", "x_extensions": octi(json!({"id": "b"})), "x_own": 1});
     let malware = element("malware", spoofed);
