@@ -35,7 +35,8 @@ impl Engine<'_, '_> {
                     Some(target) => {
                         if !self.may_point(reference, ident, target)? {
                             let found = self.head(target)?.kind.name.clone();
-                            if reference.mandatory {
+                            // an object never shows with fewer markings than it was given
+                            if reference.mandatory || reference.code == marking {
                                 return Err(Stop::Refused(RefusedReason::WrongTarget {
                                     reference: reference.name.clone(),
                                     found,

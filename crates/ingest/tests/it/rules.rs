@@ -553,6 +553,19 @@ fn a_reference_to_the_wrong_kind_is_left_out_with_a_message() {
 }
 
 #[test]
+fn a_marking_that_is_none_refuses_the_object() {
+    let platform = Platform::new();
+    let work = platform.work(false);
+    let (one, other) = (malware(1, "Foo"), malware(2, "Bar"));
+    let marked = with(other, json!({"object_marking_refs": [id_of(&one)]}));
+    platform.send_with(CONNECTOR, &[one, marked], json!({"work_id": work}));
+    platform.work_off();
+    assert_eq!(platform.count("Malware"), 1);
+    let errors = platform.errors(&work).join("\n");
+    assert!(errors.contains(&id("malware", 2)), "{errors}");
+}
+
+#[test]
 fn vocabulary_values_are_created_and_take_the_form_of_their_entry() {
     let platform = Platform::new();
     let before = platform.count("Vocabulary");
