@@ -158,7 +158,7 @@ pub fn pattern(kind: &EntityType, attributes: &Map<String, Value>) -> Option<Str
     keys(kind).iter().find_map(|name| {
         let attribute = kind.attribute(name)?;
         let literal = match attributes.get(*name)? {
-            Value::String(text) if !text.trim().is_empty() => quoted(text),
+            Value::String(text) if !ids::trim(text).is_empty() => quoted(text),
             Value::Number(number) => number.to_string(),
             _ => return None,
         };
