@@ -34,6 +34,8 @@ pub struct Settings {
     pub admin_token: Option<Secret>,
     /// Key that `GET /health` asks for; unset: open.
     pub health_access_key: Option<Secret>,
+    /// Whether `GET /metrics` answers.
+    pub metrics: bool,
     /// Largest HTTP request body, in MiB.
     pub max_body_mib: u32,
     /// Largest size of one queue, in MiB; publishers are held back beyond it.
@@ -161,6 +163,13 @@ const SETTINGS: &[Setting] = &[
         Some("APP__HEALTH_ACCESS_KEY"),
         None,
         "key that GET /health asks for; unset: open",
+    ),
+    setting(
+        "metrics",
+        "FERROCTI_METRICS",
+        None,
+        Some("false"),
+        "whether GET /metrics answers, with counts in the text format of Prometheus",
     ),
     setting(
         "max_body_mib",
@@ -481,6 +490,7 @@ fn interpret(given: &BTreeMap<&'static str, Given>) -> Result<Settings, ConfigEr
             token::check(text).map(|()| Secret(text.to_owned())).map_err(|error| error.to_string())
         })?,
         health_access_key: read.parse_optional("health_access_key", |text| Ok(Secret(text.to_owned())))?,
+        metrics: read.parse("metrics", truth)?,
         max_body_mib: read.parse("max_body_mib", positive)?,
         max_queue_mib: read.parse("max_queue_mib", positive)?,
         log: read.parse("log.filter", |text| {
@@ -488,12 +498,16 @@ fn interpret(given: &BTreeMap<&'static str, Given>) -> Result<Settings, ConfigEr
                 .map(|_| text.to_owned())
                 .map_err(|error| format!("{text:?} is not a log filter: {error}"))
         })?,
-        log_json: read.parse("log.json", |text| match text {
-            "true" | "1" | "yes" => Ok(true),
-            "false" | "0" | "no" => Ok(false),
-            _ => Err(format!("{text:?} is neither true nor false")),
-        })?,
+        log_json: read.parse("log.json", truth)?,
     })
+}
+
+fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
 }
 
 fn port(text: &str) -> Result<u16, String> {

@@ -90,6 +90,7 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
 
     let mut options = ferrocti_api::Options::new(amqp.local_addr());
     options.base_path.clone_from(&settings.base_path);
+    options.metrics = settings.metrics;
     options.max_body = (settings.max_body_mib as usize) << 20;
     options.health_key = settings
         .health_access_key
