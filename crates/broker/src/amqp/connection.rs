@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     waiting_bytes: AtomicU64,
     /// Told when a published message has been written or refused.
     settled: Notify,
+    /// Told when the handshake must end.
+    given_up: Notify,
     /// All consumers of all channels, to be woken when there is room in the outbox.
     consumers: Mutex<Vec<Arc<Consumer>>>,
 }
@@ -65,6 +67,7 @@ impl Connection {
             waiting: AtomicU64::new(0),
             waiting_bytes: AtomicU64::new(0),
             settled: Notify::new(),
+            given_up: Notify::new(),
             consumers: Mutex::default(),
         })
     }
@@ -89,6 +92,22 @@ impl Connection {
     /// Asks the session for something; it may be gone.
     pub fn command(&self, command: Command) {
         drop(self.commands.send(command));
+    }
+
+    /// Asks the session to end, with the reason if the client is beyond its handshake.
+    pub fn close(&self, fault: Fault) {
+        self.command(Command::Close(fault));
+        self.give_up();
+    }
+
+    /// Ends the connection if it is in its handshake.
+    pub fn give_up(&self) {
+        self.given_up.notify_one();
+    }
+
+    /// Waits for [`Connection::give_up`].
+    pub async fn is_given_up(&self) {
+        self.given_up.notified().await;
     }
 
     /// A published message goes to the disk.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use amq_protocol::protocol::{AMQPClass, connection};
 use amq_protocol::types::{AMQPValue, FieldTable};
 
+use super::admission::Admission;
 use super::auth::Principal;
 use super::codec::{self, FRAME_MIN_SIZE, FrameKind, PROTOCOL_HEADER, short};
 use super::error::{Fault, reply};
@@ -59,6 +60,21 @@ impl Session {
                 format!("vhost {} not found", open.virtual_host),
             ));
         }
+        let limit = self.broker.options.max_connections;
+        match self.broker.connections.open(&self.connection, limit) {
+            Admission::Open => {}
+            Admission::GivenUp => return Ok(Flow::End),
+            Admission::Full => {
+                count(&self.broker.counters.refused);
+                tracing::warn!(peer = %self.connection.peer, user = %self.user, limit, "too many AMQP connections, this one is refused");
+                return Err(Fault::connection(
+                    reply::NOT_ALLOWED,
+                    format!(
+                        "connection limit ({limit}) is reached; close connections that are not used"
+                    ),
+                ));
+            }
+        }
         self.say(connection::AMQPMethod::OpenOk(connection::OpenOk {}));
         tracing::debug!(peer = %self.connection.peer, user = %self.user, "AMQP connection opened");
         Ok(Flow::Continue)
@@ -111,12 +127,16 @@ impl Session {
         };
         let (authenticator, peer) = (Arc::clone(&self.broker.authenticator), self.connection.peer);
         let (name, password) = (user.to_owned(), password.to_owned());
-        let check = move || authenticator.authenticate(&name, &password, peer);
-        // checking a password may take much memory and time on purpose, so few are checked at the same time
-        let turn = self.broker.logins.acquire().await;
+        // checking a password may take much memory and time on purpose, so few are checked at the same time; the turn lasts until
+        // the check has ended, also when the client is given up meanwhile
+        let turn = Arc::clone(&self.broker.logins).acquire_owned().await;
+        let check = move || {
+            let principal = authenticator.authenticate(&name, &password, peer);
+            drop(turn);
+            principal
+        };
         let principal: Option<Principal> =
             tokio::task::spawn_blocking(check).await.unwrap_or_default();
-        drop(turn);
         match principal {
             Some(principal) => {
                 self.principal = principal;

@@ -3,6 +3,7 @@
 //! Behaves like RabbitMQ for unmodified clients; `docs/development/broker.md` lists where it differs on purpose. Each connection
 //! has a session task that reads and answers in order, and a task that sends; each queue with consumers has a dispatcher task.
 
+mod admission;
 mod auth;
 mod basic;
 mod budget;
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 pub use auth::{Authenticator, Principal};
 pub use metrics::Metrics;
 
+use admission::Connections;
 use budget::Budget;
 use connection::{Command, Connection};
 use dispatch::Dispatchers;
@@ -54,8 +56,10 @@ pub struct ListenerOptions {
     pub frame_max: u32,
     /// Interval of heartbeats that is proposed to clients; what the client answers holds.
     pub heartbeat: Duration,
-    /// Most connections at a time; further ones are closed at once.
+    /// Most open connections at a time; further ones are told so when they have logged in.
     pub max_connections: usize,
+    /// Most connections at a time that have not logged in and opened yet; an older one is closed for each further one.
+    pub max_pending: usize,
     /// A client must have opened its connection within this time.
     pub handshake_timeout: Duration,
     /// How long the refusal of a login is held back.
@@ -67,7 +71,8 @@ pub struct ListenerOptions {
 }
 
 impl ListenerOptions {
-    /// The defaults with the given address: 128 channels, frames of 128 KiB, heartbeats of 60 s, 1024 connections, 256 MiB for bodies.
+    /// The defaults with the given address: 128 channels, frames of 128 KiB, heartbeats of 60 s, 1024 open connections and 256 in their
+    /// handshake of at most 5 s, 256 MiB for bodies.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
@@ -75,7 +80,8 @@ impl ListenerOptions {
             frame_max: 131_072,
             heartbeat: Duration::from_secs(60),
             max_connections: 1024,
-            handshake_timeout: Duration::from_secs(10),
+            max_pending: 256,
+            handshake_timeout: Duration::from_secs(5),
             login_delay: Duration::from_millis(500),
             body_budget: 256 << 20,
             body_patience: Duration::from_secs(30),
@@ -111,12 +117,12 @@ struct Broker {
     options: ListenerOptions,
     counters: Arc<Counters>,
     dispatchers: Arc<Dispatchers>,
-    logins: Semaphore,
+    logins: Arc<Semaphore>,
     /// Memory for bodies on their way in.
     bodies: Arc<Budget>,
     /// Bytes that wait to be sent on all connections.
     outbound: Arc<AtomicU64>,
-    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    connections: Connections,
     /// Told when a connection has ended.
     ended: Notify,
     /// Exclusive queues and the connections that own them.
@@ -127,18 +133,21 @@ struct Broker {
 
 impl Broker {
     fn register(&self, connection: &Arc<Connection>) {
-        self.connections
-            .lock()
-            .insert(connection.id, Arc::clone(connection));
+        count(&self.counters.accepted);
         count(&self.counters.connections);
+        let limit = self.options.max_pending;
+        if let Some(given_up) = self.connections.begin(connection, limit) {
+            count(&self.counters.refused);
+            tracing::debug!(peer = %given_up.peer, limit, "too many AMQP connections in their handshake, this one is closed");
+        }
         // a connection accepted while the listener closes must not be forgotten
         if self.closing.load(Ordering::SeqCst) {
-            connection.command(Command::Close(shutting_down()));
+            connection.close(shutting_down());
         }
     }
 
     fn unregister(&self, connection: &Connection) {
-        self.connections.lock().remove(&connection.id);
+        self.connections.remove(connection);
         self.counters.connections.fetch_sub(1, Ordering::Relaxed);
         self.ended.notify_waiters();
     }
@@ -231,14 +240,14 @@ impl Listener {
         };
         let broker = Arc::new(Broker {
             dispatchers: Dispatchers::new(queues.clone(), Arc::clone(&counters)),
-            logins: Semaphore::new(CONCURRENT_LOGINS),
+            logins: Arc::new(Semaphore::new(CONCURRENT_LOGINS)),
             bodies: Budget::new(options.body_budget),
             queues,
             authenticator,
             options,
             counters,
             outbound: Arc::default(),
-            connections: Mutex::default(),
+            connections: Connections::default(),
             ended: Notify::new(),
             exclusive: Mutex::default(),
             names: AtomicU64::new(1),
@@ -263,30 +272,23 @@ impl Listener {
             reply::CONNECTION_FORCED,
             "the credentials of this connection have been revoked",
         );
-        let connections = self.broker.connections.lock();
         let mut closed = 0;
-        for connection in connections
-            .values()
-            .filter(|connection| connection.user() == user)
-        {
-            connection.command(Command::Close(fault.clone()));
-            closed += 1;
+        for connection in self.broker.connections.all() {
+            if connection.user() == user {
+                connection.command(Command::Close(fault.clone()));
+                closed += 1;
+            }
         }
         closed
     }
 
     /// The connections, oldest first.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
-        let mut connections: Vec<Arc<Connection>> =
-            self.broker.connections.lock().values().cloned().collect();
-        connections.sort_unstable_by_key(|connection| connection.id);
-        connections
-            .iter()
-            .map(|connection| ConnectionInfo {
-                user: connection.user(),
-                peer: connection.peer,
-            })
-            .collect()
+        let info = |connection: &Arc<Connection>| ConnectionInfo {
+            user: connection.user(),
+            peer: connection.peer,
+        };
+        self.broker.connections.all().iter().map(info).collect()
     }
 
     /// The counters.
@@ -303,15 +305,15 @@ impl Listener {
             // an aborted task answers with an error, which is what is wanted
             drop(accepting.await);
         }
-        for connection in self.broker.connections.lock().values() {
-            connection.command(Command::Close(shutting_down()));
+        for connection in self.broker.connections.all() {
+            connection.close(shutting_down());
         }
         let all_ended = async {
             loop {
                 let ended = self.broker.ended.notified();
                 tokio::pin!(ended);
                 ended.as_mut().enable();
-                if self.broker.connections.lock().is_empty() {
+                if self.broker.counters.connections.load(Ordering::SeqCst) == 0 {
                     return;
                 }
                 ended.await;
@@ -331,13 +333,6 @@ async fn accept(broker: Arc<Broker>, socket: TcpListener) {
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => {
-                if broker.connections.lock().len() >= broker.options.max_connections {
-                    count(&broker.counters.refused);
-                    tracing::warn!(%peer, limit = broker.options.max_connections, "too many AMQP connections, this one is refused");
-                    drop(stream);
-                    continue;
-                }
-                count(&broker.counters.accepted);
                 tokio::spawn(session::serve(Arc::clone(&broker), stream, peer, next_id));
                 next_id += 1;
             }

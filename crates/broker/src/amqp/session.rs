@@ -72,13 +72,13 @@ enum Event {
     SenderEnded,
 }
 
-/// Serves a connection until its end.
-pub(crate) async fn serve(
+/// Serves a connection until its end. It is registered when this returns, not when the future first runs.
+pub(crate) fn serve(
     broker: Arc<Broker>,
     stream: TcpStream,
     peer: std::net::SocketAddr,
     id: u64,
-) {
+) -> impl Future<Output = ()> + Send {
     // confirms are small and must not wait for more
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "the socket refuses TCP_NODELAY");
@@ -106,17 +106,43 @@ pub(crate) async fn serve(
         connection,
         broker,
     };
-    let handshake = session.broker.options.handshake_timeout;
-    match timeout(handshake, session.shake_hands()).await {
-        Ok(Ok(Flow::Continue)) => session.run().await,
-        Ok(Ok(Flow::End)) => {}
-        Ok(Err(fault)) => session.fail(fault).await,
-        Err(_) => tracing::info!(%peer, "AMQP handshake not completed in time, connection closed"),
+    async move {
+        if session.begin().await {
+            session.run().await;
+        }
+        session.end().await;
     }
-    session.end().await;
 }
 
 impl Session {
+    /// Goes through the handshake, within its time and as long as the client is not given up. Whether the connection is open.
+    async fn begin(&mut self) -> bool {
+        let connection = Arc::clone(&self.connection);
+        let patience = self.broker.options.handshake_timeout;
+        let handshake = async {
+            match self.shake_hands().await {
+                Ok(Flow::Continue) => true,
+                Ok(Flow::End) => false,
+                Err(fault) => {
+                    self.fail(fault).await;
+                    false
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = connection.is_given_up() => {
+                // the place is needed now
+                connection.outbox.kill();
+                false
+            }
+            finished = timeout(patience, handshake) => finished.unwrap_or_else(|_| {
+                tracing::info!(peer = %connection.peer, "AMQP handshake not completed in time, connection closed");
+                false
+            }),
+        }
+    }
+
     async fn run(&mut self) {
         loop {
             let flow = match self.next_event().await {

@@ -193,8 +193,17 @@ async fn connections_beyond_the_limit_are_refused_and_later_ones_accepted() {
     let first = RawClient::open(&address, 0, 0).await;
     let _second = RawClient::open(&address, 0, 0).await;
     let mut third = RawClient::connect(&address).await;
-    third.send(HEADER).await;
-    assert!(third.rest().await.is_empty());
+    third.log_in("guest", "guest").await;
+    let tuned = third.tuned().await;
+    third.tune_ok(tuned.channel_max, tuned.frame_max, 0).await;
+    third.open_vhost("/").await;
+    let closed = third.closed_with().await;
+    assert_eq!(closed.0, 530);
+    assert!(
+        closed.1.contains("connection limit (2) is reached"),
+        "{closed:?}"
+    );
+    drop(third);
     assert_eq!(broker.listener.metrics().refused, 1);
     drop(first);
     until("there is room again", || {
@@ -202,6 +211,72 @@ async fn connections_beyond_the_limit_are_refused_and_later_ones_accepted() {
     })
     .await;
     RawClient::open(&address, 0, 0).await;
+}
+
+#[tokio::test]
+async fn connections_that_do_not_log_in_keep_nobody_out() {
+    let options = ListenerOptions {
+        max_connections: 2,
+        max_pending: 8,
+        ..listener_options()
+    };
+    let broker = TestBroker::with(queue_options(), options).await;
+    let address = broker.listener.local_addr().to_string();
+    let before = try_connect(&broker.url("guest:guest")).await.unwrap();
+    let mut flood = Vec::new();
+    for _ in 0..300 {
+        let mut one = RawClient::connect(&address).await;
+        one.send(HEADER).await;
+        flood.push(one);
+    }
+    let after = try_connect(&broker.url("guest:guest")).await.unwrap();
+    for connection in [&before, &after] {
+        assert!(connection.create_channel().await.is_ok());
+    }
+    // the open two, and of the flood the newest seven: the eighth place was that of the second one while it logged in
+    until("the oldest are closed", || {
+        broker.listener.connections().len() == 9 && broker.listener.metrics().connections == 9
+    })
+    .await;
+    assert_eq!(broker.listener.metrics().refused, 293);
+    for mut closed in flood.drain(..293) {
+        closed.rest().await;
+    }
+    let start = flood[0].method().await;
+    assert!(matches!(start, AMQPClass::Connection(_)), "{start:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_given_up_during_its_handshake_hears_nothing_more() {
+    let options = ListenerOptions {
+        max_pending: 1,
+        ..listener_options()
+    };
+    let broker = TestBroker::with(queue_options(), options).await;
+    let address = broker.listener.local_addr().to_string();
+    let mut first = RawClient::connect(&address).await;
+    first.log_in("guest", "guest").await;
+    let tuned = first.tuned().await;
+    let mut second = RawClient::connect(&address).await;
+    second.send(HEADER).await;
+    second.method().await;
+    first.tune_ok(tuned.channel_max, tuned.frame_max, 0).await;
+    first.open_vhost("/").await;
+    assert!(first.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn shutting_down_does_not_wait_for_handshakes() {
+    let options = ListenerOptions {
+        handshake_timeout: Duration::from_secs(3600),
+        ..listener_options()
+    };
+    let broker = TestBroker::with(queue_options(), options).await;
+    let mut silent = RawClient::connect(&broker.listener.local_addr().to_string()).await;
+    silent.send(HEADER).await;
+    silent.method().await;
+    broker.listener.shutdown(Duration::from_secs(3600)).await;
+    assert_eq!(broker.listener.metrics().connections, 0);
 }
 
 #[tokio::test]
