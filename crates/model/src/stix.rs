@@ -21,7 +21,7 @@ use crate::{Element, EntityType, Ident, StixId, list, registry::Category};
 
 pub use self::{
     check::{finish, required},
-    encode::{RefTarget, StixView, encode},
+    encode::{RefTarget, StixView, encode, is_written_within},
     fill::convert,
     implied::{external_reference, kill_chain_phase, label, vocabulary},
     plan::{EXTENSION_MITRE, EXTENSION_OCTI, EXTENSION_SCO, is_custom, is_input},

@@ -6,7 +6,7 @@ use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_model::clock::{format_date, parse_date};
 use ferrocti_model::filter::{AttributeKey, Expression, Operand, Side, Test};
 use ferrocti_model::registry::{Category, Kind, Reference};
-use ferrocti_model::stix::{RefTarget, StixView, encode};
+use ferrocti_model::stix::{RefTarget, StixView, encode, is_written_within};
 use ferrocti_model::{EntityType, Ident, Registry, StixId};
 use ferrocti_store::{Cursor, ObjectQuery, OrderKey, Stored};
 use serde_json::Value;
@@ -151,21 +151,19 @@ impl Resolution<'_> {
             .filter_map(|id| StixId::parse(id.as_str()?).ok())
             .filter(|id| ids.contains(&id.key()))
             .collect();
-        let refs: Vec<(&Reference, Vec<RefTarget<'_>>)> = stored
-            .kind
-            .refs
-            .iter()
-            .filter_map(|reference| {
-                Some((
-                    reference,
-                    references
-                        .get(&reference.code)?
-                        .iter()
-                        .map(target)
-                        .collect(),
-                ))
-            })
-            .collect();
+        let mut refs: Vec<(&Reference, Vec<RefTarget<'_>>)> = Vec::new();
+        for reference in &stored.kind.refs {
+            let Some(found) = references.get(&reference.code) else {
+                continue;
+            };
+            let mut targets: Vec<RefTarget<'_>> = found.iter().map(target).collect();
+            if is_written_within(reference) {
+                for (part, written) in found.iter().zip(&mut targets) {
+                    written.refs = self.single_refs(part)?;
+                }
+            }
+            refs.push((reference, targets));
+        }
         let (created_at, updated_at) = (
             format_date(stored.created_at),
             format_date(stored.updated_at),
@@ -185,6 +183,22 @@ impl Resolution<'_> {
         };
         Ok(encode(&view).to_string())
     }
+
+    /// What a part of an object refers to itself by references with one target, as far as the reader may see it.
+    fn single_refs(&self, part: &Stored) -> Result<Vec<(&'static Reference, StixId)>, Fault> {
+        let references = self.references(part.iid)?;
+        let single = part
+            .kind
+            .refs
+            .iter()
+            .filter(|reference| !reference.multiple);
+        Ok(single
+            .filter_map(|reference| {
+                let found = references.get(&reference.code)?.first()?;
+                Some((reference, found.standard))
+            })
+            .collect())
+    }
 }
 
 fn target(stored: &Arc<Stored>) -> RefTarget<'_> {
@@ -193,6 +207,7 @@ fn target(stored: &Arc<Stored>) -> RefTarget<'_> {
         standard: Some(stored.standard),
         internal: stored.internal,
         attributes: &stored.attributes,
+        refs: Vec::new(),
     }
 }
 

@@ -312,3 +312,29 @@ fn objects_are_given_out_as_stix() {
         (&json!("relationship"), &object["id"])
     );
 }
+
+#[test]
+fn a_mail_is_given_out_with_the_raw_body_of_its_part() {
+    let fixture = Fixture::new();
+    let observable =
+        |arguments: &str| added(&fixture, &format!("stixCyberObservableAdd({arguments})"));
+    let mail =
+        observable("type: \"Email-Message\", EmailMessage: {subject: \"s\", is_multipart: true}");
+    let part = observable(
+        "type: \"Email-Mime-Part-Type\", EmailMimePartType: {content_type: \"application/pdf\"}",
+    );
+    let raw = observable("type: \"Artifact\", Artifact: {url: \"https://example.org/a.pdf\"}");
+    for (from, to, reference) in [(&mail, &part, "body-multipart"), (&part, &raw, "body-raw")] {
+        fixture.run(
+            "mutation A($input: StixRefRelationshipAddInput!) { stixRefRelationshipAdd(input: $input) { id } }",
+            json!({ "input": { "fromId": from, "toId": to, "relationship_type": reference } }),
+        );
+    }
+    let ask = "query S($mail: String!, $raw: String!) { stix(id: $mail) artifact: stixCyberObservable(id: $raw) { standard_id } }";
+    let answer = fixture.run(ask, json!({ "mail": mail, "raw": raw }));
+    let object: Value = serde_json::from_str(answer["stix"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        object["body_multipart"],
+        json!([{ "content_type": "application/pdf", "body_raw_ref": answer["artifact"]["standard_id"] }])
+    );
+}

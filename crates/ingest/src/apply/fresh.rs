@@ -25,8 +25,8 @@ pub struct Fresh {
     pub identity: Map<String, Value>,
     /// What it is found by; `None`: to be computed again.
     pub texts: Option<(String, String)>,
-    /// The highest confidence that was allowed.
-    max_confidence: u8,
+    /// The actor's level for the type.
+    level: Option<u8>,
 }
 
 impl Fresh {
@@ -77,7 +77,7 @@ impl Input {
             replaced,
             identity,
             texts,
-            max_confidence: actor.max_confidence,
+            level: actor.level(&kind.name),
         });
     }
 
@@ -104,18 +104,21 @@ impl Input {
     pub fn is_stale(&self, actor: &Actor) -> bool {
         self.fresh
             .as_ref()
-            .is_some_and(|fresh| fresh.max_confidence != actor.max_confidence)
+            .is_some_and(|fresh| fresh.level != actor.level(&self.kind().name))
     }
 
     /// Limits the confidence, on types that have one, to what the actor may claim.
     pub fn cap_confidence(&mut self, actor: &Actor) {
-        if !facts::of(self.kind()).confidence {
+        let kind = self.kind();
+        if !facts::of(kind).confidence {
             return;
         }
         let attributes = &mut self.element.attributes;
         let given = attributes.get("confidence").and_then(Value::as_u64);
         let given = given.map(|given| u8::try_from(given.min(100)).unwrap_or(100));
-        attributes.insert("confidence".to_owned(), actor.cap_confidence(given).into());
+        if let Some(confidence) = actor.cap_confidence(&kind.name, given) {
+            attributes.insert("confidence".to_owned(), confidence.into());
+        }
     }
 }
 

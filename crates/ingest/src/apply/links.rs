@@ -45,6 +45,9 @@ impl Engine<'_, '_> {
                             notes.push(format!("\"{}\" leaves out {ident}: it must not point to an object of type {found}", reference.stix));
                         } else if self.visible(target, actor)? {
                             targets.push(target);
+                        } else if facts.identifying.contains(&reference.name.as_str()) {
+                            // without it the element would be taken for another
+                            waits.push(*ident);
                         }
                     }
                     None if is_user(reference) => {

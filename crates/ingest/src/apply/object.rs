@@ -40,7 +40,7 @@ impl Applied {
 pub struct Outcome {
     /// Of each element that was applied.
     pub applied: Vec<Applied>,
-    /// What it waits for as a whole.
+    /// What it, or something it brings along, waits for as a whole.
     pub waits: Vec<Ident>,
     /// The object itself (without id and name), or things it brings along, that were refused.
     pub refused: Vec<Refused>,
@@ -64,7 +64,8 @@ impl Engine<'_, '_> {
             self.implied(input, source, &mut outcome)?;
         }
         // only an object that is one element, and is taken whole, can be recognised by its text
-        let digest = digest.filter(|_| ready.elements.len() == 1 && outcome.refused.is_empty());
+        let whole = outcome.refused.is_empty() && outcome.waits.is_empty();
+        let digest = digest.filter(|_| ready.elements.len() == 1 && whole);
         for input in ready.elements {
             match self.element(input, source, digest, &mut outcome.notes) {
                 Ok(applied) => outcome.applied.push(applied),
@@ -117,7 +118,12 @@ impl Engine<'_, '_> {
                 input.kind().name.clone(),
             );
             match self.element(input, source, Some(digest), &mut outcome.notes) {
-                Ok(_) | Err(Stop::Waits(_)) => {}
+                Ok(_) => {}
+                // the object is applied, and once more when that is there
+                Err(Stop::Waits(missing)) => {
+                    outcome.waits.extend(missing);
+                    return Ok(());
+                }
                 Err(Stop::Refused(reason)) => outcome.refused.push(Refused {
                     id: id.map(|id| id.to_string()),
                     name: Some(name),

@@ -45,6 +45,15 @@ pub struct RefTarget<'a> {
     pub internal: Uuid,
     /// Its attributes, from which labels, external references and kill chain phases are written out.
     pub attributes: &'a Map<String, Value>,
+    /// What it refers to itself; asked for only where it is [written within](is_written_within) its owner.
+    pub refs: Vec<(&'a Reference, StixId)>,
+}
+
+/// Whether the targets of a reference are written within the object instead of being named by their ids, so that what they refer to must
+/// be written there as well.
+#[must_use]
+pub fn is_written_within(reference: &Reference) -> bool {
+    matches!(reference.name.as_str(), "winRegValues" | "bodyMultipart")
 }
 
 /// Types that STIX 2.1 itself defines.
@@ -533,9 +542,14 @@ fn written_out(reference: &Reference, targets: &[RefTarget<'_>], single: bool) -
             phase
         }),
         "winRegValues" => each(|target| chosen(target, &["name", "data", "data_type"])),
-        "bodyMultipart" => {
-            each(|target| chosen(target, &["body", "content_type", "content_disposition"]))
-        }
+        "bodyMultipart" => each(|target| {
+            let mut part = chosen(target, &["body", "content_type", "content_disposition"]);
+            let raw = target.refs.iter().find(|(own, _)| own.name == "bodyRaw");
+            if let Some((own, id)) = raw {
+                part[own.stix.as_str()] = json!(id.to_string());
+            }
+            part
+        }),
         _ => {
             let id = |target: &RefTarget<'_>| {
                 json!(

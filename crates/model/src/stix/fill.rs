@@ -373,7 +373,7 @@ impl Filled {
             };
             let inner = fill(part, item)?.finish()?;
             for mut element in inner.elements {
-                let Some(id) = implied::embedded_id(part, &element.attributes) else {
+                let Some(id) = implied::embedded_id(&element) else {
                     continue;
                 };
                 element.stix_ids.insert(0, id);

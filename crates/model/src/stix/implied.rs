@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::HashMap};
 
 use serde_json::{Map, Value};
 
-use crate::{Element, EntityType, Registry, StixId, ids};
+use crate::{Element, EntityType, Ident, Registry, StixId, ids, registry::Reference};
 
 /// A label of that text; labels are kept in lower case.
 #[must_use]
@@ -142,9 +142,32 @@ fn standard_id(kind: &'static EntityType, attributes: &Map<String, Value>) -> Op
     Some(id)
 }
 
-/// The id of an observable that is written within its owner.
-pub fn embedded_id(kind: &'static EntityType, attributes: &Map<String, Value>) -> Option<StixId> {
-    ids::standard_id(kind, attributes, &|_| Vec::new())
+/// The id of an observable that is written within its owner. What it refers to goes in as it is given: the object need not be known yet.
+pub fn embedded_id(element: &Element) -> Option<StixId> {
+    let targets = |name: &str| -> Vec<StixId> {
+        element
+            .refs
+            .iter()
+            .filter(|(reference, _)| reference.name == name)
+            .flat_map(|(reference, idents)| idents.iter().map(|ident| given(reference, *ident)))
+            .collect()
+    };
+    ids::standard_id(element.kind, &element.attributes, &targets)
         .ok()
         .flatten()
+}
+
+/// An identifier as a STIX id; the platform's own stands under the first type that the reference allows.
+fn given(reference: &Reference, ident: Ident) -> StixId {
+    match ident {
+        Ident::Stix(id) => id,
+        Ident::Internal(uuid) => StixId {
+            type_code: reference
+                .targets
+                .first()
+                .and_then(|target| Registry::get().by_name(target))
+                .map_or(0, |kind| kind.stix_code),
+            uuid,
+        },
+    }
 }

@@ -177,6 +177,7 @@ fn full(kind: &'static EntityType) -> (Value, Element) {
         standard: Some(id_of(end_kind, seed)),
         internal: Uuid::from_u128(seed),
         attributes: &empty,
+        refs: Vec::new(),
     };
     if kind.is_relationship() {
         element.ends = Some((
@@ -204,6 +205,7 @@ fn full(kind: &'static EntityType) -> (Value, Element) {
                         standard: *id,
                         internal: internal(at * 10 + n),
                         attributes,
+                        refs: Vec::new(),
                     })
                     .collect();
                 (*reference, found)
@@ -298,6 +300,53 @@ fn unknown_dates_are_not_exported() {
     }
     assert_eq!(object["type"], "relationship");
     assert_eq!(object["extensions"][stix::EXTENSION_OCTI]["type"], "uses");
+}
+
+#[test]
+fn the_raw_body_of_a_mail_part_survives_encoding_and_decoding() {
+    let registry = Registry::get();
+    let (mail, part) = (
+        registry.by_name("Email-Message").expect("it is there"),
+        registry
+            .by_name("Email-Mime-Part-Type")
+            .expect("it is there"),
+    );
+    let artifact = id_of(registry.by_name("Artifact").expect("it is there"), 3);
+    let of_part = json!({"content_type": "application/pdf"});
+    let of_part = of_part.as_object().expect("an object");
+    let attributes = Map::new();
+    let view = StixView {
+        kind: mail,
+        standard: id_of(mail, 1),
+        internal: Uuid::nil(),
+        created_at: STAMP,
+        updated_at: STAMP,
+        attributes: &attributes,
+        stix_ids: &[],
+        refs: vec![(
+            mail.reference("bodyMultipart").expect("it is there"),
+            vec![RefTarget {
+                kind: Some(part),
+                standard: Some(id_of(part, 2)),
+                internal: Uuid::nil(),
+                attributes: of_part,
+                refs: vec![(part.reference("bodyRaw").expect("it is there"), artifact)],
+            }],
+        )],
+        ends: None,
+    };
+    let mut object = stix::encode(&view);
+    assert_eq!(
+        object["body_multipart"],
+        json!([{"content_type": "application/pdf", "body_raw_ref": artifact.to_string()}])
+    );
+    object["is_multipart"] = json!(true);
+    let decoded =
+        stix::decode(object.as_object().cloned().expect("an object")).expect("it decodes");
+    assert_eq!(
+        decoded.implied[0].refs_of("bodyRaw"),
+        [Ident::Stix(artifact)]
+    );
 }
 
 #[test]

@@ -379,6 +379,24 @@ fn registry_values_and_mime_parts_become_observables() {
 }
 
 #[test]
+fn mail_parts_that_differ_only_in_their_raw_body_are_two() {
+    let of = |parts: Value| {
+        let mail = json!({"is_multipart": true, "subject": "s", "body_multipart": parts});
+        decode("email-message", mail).expect("it decodes").elements[0]
+            .refs_of("bodyMultipart")
+            .to_vec()
+    };
+    let part = |raw: &str| json!({"content_type": "application/pdf", "body_raw_ref": raw});
+    let (one, other) = (id("artifact", 1), id("artifact", 2));
+    assert_eq!(of(json!([part(&one), part(&other), part(&one)])).len(), 2);
+    assert_eq!(of(json!([part(&one)])), of(json!([part(&one)])));
+    let bare = of(json!([{"content_type": "application/pdf"}]));
+    assert!(!of(json!([part(&one)])).contains(&bare[0]));
+    let internal = |last: u32| part(&format!("00000000-0000-4000-8000-{last:012}"));
+    assert_eq!(of(json!([internal(1), internal(2)])).len(), 2);
+}
+
+#[test]
 fn references_are_kept_without_what_cannot_exist() {
     let decoded = decode(
         "report",
