@@ -1,12 +1,14 @@
 //! The actor: on whose behalf something is read or written.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use ferrocti_model::StixId;
 use uuid::Uuid;
 
-use crate::{Capabilities, names};
+use crate::{Capabilities, Confidence, names};
 
 /// Which marking definitions an actor may see and use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Markings {
     /// All of them, also those that do not exist yet.
     All,
@@ -23,12 +25,20 @@ pub struct Actor {
     pub user_row: i64,
     /// Name to show.
     pub name: String,
+    /// E-mail address, by which the audit names the user.
+    pub email: String,
     /// What the user may do.
     pub capabilities: Capabilities,
     /// What the user may see and use.
     pub markings: Markings,
-    /// The highest confidence, 0 to 100, that the user's data may carry.
-    pub max_confidence: u8,
+    /// How far the user's data counts; `None`: no group and no setting says so, and the user may write nothing.
+    pub confidence: Option<Confidence>,
+    /// Nothing records the user as the creator of what it writes.
+    pub no_creators: bool,
+    /// The user may delete only what it created.
+    pub restrict_delete: bool,
+    /// A program's account, without a password.
+    pub service_account: bool,
 }
 
 impl Actor {
@@ -44,9 +54,13 @@ impl Actor {
             user_id: Self::SYSTEM_ID,
             user_row,
             name: "SYSTEM".to_owned(),
+            email: "SYSTEM".to_owned(),
             capabilities: Capabilities::administrator(),
             markings: Markings::All,
-            max_confidence: 100,
+            confidence: Some(Confidence::FULL),
+            no_creators: false,
+            restrict_delete: false,
+            service_account: true,
         }
     }
 
@@ -72,9 +86,38 @@ impl Actor {
         self.capabilities.holds(names::BYPASS)
     }
 
-    /// The confidence that counts: what was given, at most the user's maximum; the maximum where nothing was given.
+    /// The highest confidence, 0 to 100, that the actor's data of a type may carry; `None`: the actor may write nothing.
     #[must_use]
-    pub fn cap_confidence(&self, given: Option<u8>) -> u8 {
-        given.map_or(self.max_confidence, |given| given.min(self.max_confidence))
+    pub fn level(&self, entity_type: &str) -> Option<u8> {
+        Some(self.confidence.as_ref()?.level(entity_type))
+    }
+
+    /// The confidence that counts for data of a type: what was given, at most the actor's level; the level where nothing was given.
+    /// `None`: the actor may write nothing.
+    #[must_use]
+    pub fn cap_confidence(&self, entity_type: &str, given: Option<u8>) -> Option<u8> {
+        let level = self.level(entity_type)?;
+        Some(given.map_or(level, |given| given.min(level)))
+    }
+
+    /// Whether the actor is recorded as creator of what it writes.
+    #[must_use]
+    pub fn is_creator(&self) -> bool {
+        !self.no_creators && self.user_id != Self::SYSTEM_ID
+    }
+
+    /// A number that changes with every right that decides what becomes of an input of this actor. It is not stable across
+    /// releases: who remembers it must only conclude "as before" from equality.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.user_id.hash(&mut hasher);
+        self.markings.hash(&mut hasher);
+        self.confidence.hash(&mut hasher);
+        self.no_creators.hash(&mut hasher);
+        for capability in self.capabilities.iter() {
+            capability.hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }

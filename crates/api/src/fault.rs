@@ -46,8 +46,21 @@ impl Fault {
 
     /// A user that may not do something.
     pub(crate) fn denied(denial: &Denial) -> Self {
-        Self::new(code::FORBIDDEN, "You are not allowed to do this.")
-            .with("reason", denial.to_string())
+        let reason = denial.to_string();
+        match denial {
+            Denial::Capability { .. } | Denial::Bypass => {
+                Self::new(code::FORBIDDEN, "You are not allowed to do this.").with("reason", reason)
+            }
+            Denial::Confidence { .. } => {
+                Self::functional(reason).with("doc_code", "INSUFFICIENT_CONFIDENCE_LEVEL")
+            }
+            Denial::Hidden { .. } => Self::functional(
+                "Cant find element: it does not exist, or the user may not see it.",
+            ),
+            Denial::NoLevel { .. } | Denial::Markings { .. } | Denial::NotCreator => {
+                Self::functional(reason)
+            }
+        }
     }
 
     /// Nobody is logged in.

@@ -120,7 +120,7 @@ pub(crate) fn check(caller: Option<&Actor>, owner: &str, field: &str) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use ferrocti_access::{Capabilities, Markings};
+    use ferrocti_access::Capabilities;
     use ferrocti_graphql::{OperationKind, Schema};
     use uuid::Uuid;
 
@@ -150,11 +150,9 @@ mod tests {
     fn a_field_asks_for_one_of_its_capabilities() {
         let actor = |held: &[&str]| Actor {
             user_id: Uuid::nil(),
-            user_row: 1,
             name: "someone".to_owned(),
             capabilities: held.iter().copied().collect::<Capabilities>(),
-            markings: Markings::All,
-            max_confidence: 100,
+            ..Actor::system(1)
         };
         for (held, owner, field, allowed) in [
             (&["KNOWLEDGE"][..], "Query", "malware", true),

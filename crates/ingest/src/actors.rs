@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrocti_access::{Actor, Capabilities, Markings};
+use ferrocti_access::{Actor, Capabilities, Confidence, Markings};
 use ferrocti_model::Key;
 use ferrocti_store::{Snapshot, StoreError, User};
 use uuid::Uuid;
@@ -32,7 +32,11 @@ pub fn of_user(snapshot: &Snapshot<'_>, user: &User) -> Result<Actor, StoreError
             .map(String::as_str)
             .collect::<Capabilities>(),
         markings,
-        max_confidence: user.max_confidence,
+        email: user.email.clone(),
+        confidence: Some(Confidence::of(user.max_confidence)),
+        no_creators: false,
+        restrict_delete: false,
+        service_account: user.service_account,
     })
 }
 

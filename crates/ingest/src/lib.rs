@@ -238,11 +238,10 @@ fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle
         .map_err(|error| PushError::Thread(error.to_string()))
 }
 
-/// Digest of an input as stored with the object: of its text, and of who says it with which confidence.
-pub(crate) fn digest(text: u64, actor: &Actor) -> u64 {
-    let mut key = [0; 25];
+/// Digest of an input as stored with the object: of its text, and of who says it with which rights ([`Actor::fingerprint`]).
+pub(crate) fn digest(text: u64, rights: u64) -> u64 {
+    let mut key = [0; 16];
     key[..8].copy_from_slice(&text.to_le_bytes());
-    key[8..24].copy_from_slice(actor.user_id.as_bytes());
-    key[24] = actor.max_confidence;
+    key[8..].copy_from_slice(&rights.to_le_bytes());
     xxh3_64_with_seed(&key, 1)
 }

@@ -218,6 +218,7 @@ fn decode_changed(
     let Ok(actor) = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)? else {
         return Ok(());
     };
+    let rights = actor.fingerprint();
     let keys: Vec<Key> = parcel.items.iter().filter_map(|item| item.key).collect();
     let stored = snapshot.resolve(&keys)?;
     let known: Vec<_> = stored.iter().copied().flatten().collect();
@@ -232,7 +233,7 @@ fn decode_changed(
         let item = &parcel.items[index];
         let iid = item.key.and_then(|_| stored.next().flatten());
         let unchanged = iid.is_some_and(|iid| {
-            matches!(applied.get(&iid), Some(Some(inputs)) if inputs.contains(digest(item.digest, &actor)))
+            matches!(applied.get(&iid), Some(Some(inputs)) if inputs.contains(digest(item.digest, rights)))
         });
         if !unchanged && left > 0 && item.decoded.is_none() {
             left -= 1;

@@ -40,6 +40,8 @@ impl From<StoreError> for Stop {
 pub struct Source {
     /// Who.
     pub actor: Arc<Actor>,
+    /// Fingerprint of its rights, which decides with the text of an input whether it was applied before.
+    pub rights: u64,
     /// JSON that the history keeps: connector, work, message.
     pub origin: Option<Arc<str>>,
     /// The connector whose message it came with.
@@ -309,7 +311,9 @@ impl<'e, 't> Engine<'e, 't> {
     pub fn allowed(kind: &EntityType, actor: &Actor) -> Result<(), RefusedReason> {
         let capability = match (kind.category, kind.name.as_str()) {
             (Category::Meta, "Marking-Definition") => names::SET_MARKINGS,
-            (Category::Meta, "Label" | "Kill-Chain-Phase" | "Vocabulary") => names::SET_LABELS,
+            (Category::Meta, "Label") => names::SET_LABELS,
+            (Category::Meta, "Kill-Chain-Phase") => names::SET_KILL_CHAIN_PHASES,
+            (Category::Meta, "Vocabulary") => names::SET_VOCABULARIES,
             _ => names::KNOWLEDGE_UPDATE,
         };
         Ok(may(actor, Action::Use(capability))?)

@@ -191,6 +191,7 @@ impl Sources {
             }
         };
         Ok(actor.map(|actor| Source {
+            rights: actor.fingerprint(),
             actor,
             origin: Some(json!({"connector": &*parcel.connector, "work": parcel.work.as_deref(), "message": seq}).to_string().into()),
             connector: Some(Arc::clone(&parcel.connector)),
@@ -271,7 +272,7 @@ fn apply_round(
         let Some((decoded, range, raw)) = ready.get_mut(index).and_then(Option::take) else {
             continue;
         };
-        let outcome = match engine.object(*decoded, source, Some(digest(raw, &source.actor))) {
+        let outcome = match engine.object(*decoded, source, Some(digest(raw, source.rights))) {
             Ok(outcome) => outcome,
             Err(Stop::Store(error)) => return Err(error),
             Err(_) => continue,
@@ -309,7 +310,7 @@ fn changed_items(
             None => None,
         };
         let known = match stored {
-            Some(iid) => engine.repeats(iid, digest(item.digest, &source.actor), source)?,
+            Some(iid) => engine.repeats(iid, digest(item.digest, source.rights), source)?,
             None => false,
         };
         if known {
@@ -356,6 +357,7 @@ pub(crate) fn direct(
     elements: Vec<Element>,
 ) -> Result<Vec<Upserted>, Stop> {
     let source = Source {
+        rights: actor.fingerprint(),
         actor: Arc::clone(actor),
         origin: None,
         connector: None,

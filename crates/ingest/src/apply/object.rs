@@ -107,7 +107,7 @@ impl Engine<'_, '_> {
         ) && input.element.attributes.len() <= 2;
         let stored = self.resolve(key)?;
         // several objects of one delivery may bring along one thing in different words
-        let digest = digest(input.fingerprint, &source.actor);
+        let digest = digest(input.fingerprint, source.rights);
         let known = match stored {
             Some(iid) => only_named || self.repeats(iid, digest, source)?,
             None => false,

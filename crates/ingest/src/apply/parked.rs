@@ -50,7 +50,7 @@ impl Engine<'_, '_> {
         let work = object.source.work.clone();
         let outcome = match prepare::decode(object.json()) {
             Ok(ready) => {
-                let digest = digest(object.digest, &object.source.actor);
+                let digest = digest(object.digest, object.source.rights);
                 match self.object(*ready, &object.source, Some(digest)) {
                     Ok(outcome) => outcome,
                     Err(Stop::Store(error)) => return Err(error),
@@ -197,6 +197,7 @@ impl Engine<'_, '_> {
             return Ok(None);
         };
         let mut source = Source {
+            rights: actor.fingerprint(),
             actor,
             origin: None,
             connector: parked.connector.as_deref().map(Arc::from),
