@@ -10,7 +10,7 @@ use ferrocti_store::{NewPush, StoreError, Tx, WorkStatus};
 use crate::{
     Shared, message, prepare,
     reader::PUSH_PREFIX,
-    works::{self, NewWork},
+    works::{self, ExpectError, NewWork},
 };
 
 /// A bundle that was accepted.
@@ -34,6 +34,9 @@ pub enum PushError {
     /// The work has been deleted.
     #[error("the work {0} does not exist any more")]
     WorkNotAlive(String),
+    /// The work would expect too much.
+    #[error(transparent)]
+    TooManyObjects(ExpectError),
     /// The queue does not take it now.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -113,7 +116,11 @@ fn keep(
             works::add(tx, actor, &new)?.id
         }
     };
-    works::expect(tx, &work, i64::try_from(objects).unwrap_or(i64::MAX))?;
+    let expected = works::expect(tx, &work, i64::try_from(objects).unwrap_or(i64::MAX));
+    expected.map_err(|error| match error {
+        ExpectError::Store(error) => PushError::Store(error),
+        too_many @ ExpectError::TooMany { .. } => PushError::TooManyObjects(too_many),
+    })?;
     let push = tx.insert_push(&NewPush {
         connector,
         work: Some(&work),

@@ -14,6 +14,27 @@ pub const KEPT_FOR: Millis = 7 * 24 * 3600 * 1000;
 /// Bytes of an object that are kept as the source of an error; longer ones are named only.
 const SOURCE_BYTES: usize = 50_000;
 
+/// Most objects that a work expects in all: far more than any delivery has, and few enough that neither counts nor their sums overflow.
+pub const MAX_EXPECTED: i64 = 100_000_000;
+
+/// Why a work does not take an announcement.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpectError {
+    /// It would expect more than [`MAX_EXPECTED`].
+    #[error(
+        "a work takes at most {MAX_EXPECTED} expectations; it has {expected}, {added} more were announced: announce what is really sent, or divide it among several works"
+    )]
+    TooMany {
+        /// What it expects already.
+        expected: i64,
+        /// What was announced on top.
+        added: i64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// One object, or one message, that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -119,10 +140,25 @@ pub(crate) fn belongs(tx: &Tx<'_>, id: &str, connector: &str) -> Result<bool, St
 }
 
 /// Announces objects. `false`: there is no such work.
-pub fn expect(tx: &mut Tx<'_>, id: &str, objects: i64) -> Result<bool, StoreError> {
-    change(tx, id, |work, _| {
-        work.expected = work.expected.saturating_add(objects.max(0));
-    })
+///
+/// # Errors
+/// More than [`MAX_EXPECTED`] in all change nothing.
+pub fn expect(tx: &mut Tx<'_>, id: &str, objects: i64) -> Result<bool, ExpectError> {
+    let Some(mut work) = tx.work(id)? else {
+        return Ok(false);
+    };
+    let added = objects.max(0);
+    let total = work.expected.saturating_add(added);
+    if total > MAX_EXPECTED && added > 0 {
+        return Err(ExpectError::TooMany {
+            expected: work.expected,
+            added,
+        });
+    }
+    work.expected = total;
+    work.updated_at = tx.now();
+    tx.update_work(&work)?;
+    Ok(true)
 }
 
 /// Takes back an announcement of objects that will not come after all.

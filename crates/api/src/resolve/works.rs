@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ferrocti_access::{Action, may, names};
 use ferrocti_graphql::{FieldCall, Resolved};
-use ferrocti_ingest::works::{self, Failure, NewWork};
+use ferrocti_ingest::works::{self, ExpectError, Failure, NewWork};
 use ferrocti_model::clock::format_date;
 use ferrocti_store::{NoteKind, Tx, Work, WorkOrder, WorkQuery, WorkStatus};
 use serde_json::{Value, json};
@@ -219,7 +219,13 @@ impl Resolution<'_> {
                     call.argument("expectations")
                         .and_then(Value::as_i64)
                         .unwrap_or(0),
-                )?,
+                )
+                .map_err(|error| match error {
+                    ExpectError::Store(error) => error.into(),
+                    too_many @ ExpectError::TooMany { .. } => {
+                        Fault::functional(too_many.to_string())
+                    }
+                })?,
                 "addDraftContext" => works::add_draft_context(tx, id, text("draftContext"))?,
                 "reportExpectation" => works::report(tx, id, 1, &failures(call.argument("error")))?,
                 _ => works::delete(tx, id)?,

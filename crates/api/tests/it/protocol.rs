@@ -267,6 +267,23 @@ fn a_work_counts_and_completes() {
 }
 
 #[test]
+fn an_announcement_that_no_work_can_keep_is_refused_and_changes_nothing() {
+    let fixture = Fixture::new();
+    let connector = Connector::new(&fixture);
+    let work = connector.work();
+    connector.edit(&work, "addExpectations(expectations: 1)");
+    let query =
+        "mutation E($id: ID!) { workEdit(id: $id) { addExpectations(expectations: 2147483647) } }";
+    let answer = fixture.run_as(&connector.token, query, json!({ "id": work }));
+    let error = &answer["errors"][0];
+    assert_eq!(error["name"], "FUNCTIONAL_ERROR");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("100000000"), "{message}");
+    connector.edit(&work, "reportExpectation(error: null)");
+    assert_eq!(connector.read(&work)["status"], "complete");
+}
+
+#[test]
 fn a_deleted_work_is_dead_and_still_answers() {
     let fixture = Fixture::new();
     let connector = Connector::new(&fixture);

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use crate::platform::*;
 
-fn step(
+fn step<E: From<StoreError> + std::fmt::Debug>(
     platform: &Platform,
-    body: impl FnOnce(&mut ferrocti_store::Tx<'_>) -> Result<bool, StoreError>,
+    body: impl FnOnce(&mut ferrocti_store::Tx<'_>) -> Result<bool, E>,
 ) {
     assert!(platform.store.write(body).unwrap(), "the work is alive");
 }
@@ -35,6 +35,26 @@ fn a_split_bundle_completes_with_its_last_object() {
     );
     platform.work_off();
     assert_eq!(platform.progress(&work), (Complete, 2, 2, 1));
+}
+
+#[test]
+fn a_work_takes_a_bounded_number_of_expectations() {
+    let platform = Platform::new();
+    let work = platform.work(false);
+    let most = works::MAX_EXPECTED;
+    step(&platform, |tx| works::expect(tx, &work, most - 1));
+    for too_many in [2, i64::from(i32::MAX), i64::MAX] {
+        let refused = platform
+            .store
+            .write(|tx| works::expect(tx, &work, too_many))
+            .unwrap_err();
+        assert!(
+            matches!(refused, works::ExpectError::TooMany { expected, added } if expected == most - 1 && added == too_many),
+            "{refused:?}"
+        );
+    }
+    step(&platform, |tx| works::expect(tx, &work, 1));
+    assert_eq!(platform.progress(&work), (Progress, most, 0, 0));
 }
 
 #[test]
