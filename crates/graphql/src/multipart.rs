@@ -8,24 +8,31 @@ use serde_json::{Map, Value};
 use crate::coerce::{Place, Step};
 use crate::request::{Request, RequestError, form, parse};
 
-/// Makes the request of an upload. `operations` and `map` are the parts of these names; `files` are the names of
-/// the file parts in their order. In the resolver an argument of type `Upload` is then the index into `files`.
+/// Reads the request of an upload from the part `operations`, without its files.
+///
+/// # Errors
+/// [`RequestError`] says what is wrong with the part.
+pub fn read(operations: &[u8]) -> Result<Request, RequestError> {
+    let operations = parse(operations)?;
+    if operations.is_array() {
+        return Err(form("An upload must hold a single operation, not a batch."));
+    }
+    Request::from_value(operations)
+}
+
+/// Puts the files into the variables of a request, as the part `map` says. `files` are the names of the file parts in their
+/// order. In the resolver an argument of type `Upload` is then the index into `files`.
 ///
 /// Two habits of clients are accepted: a list position beyond the list (they number all files of the body, not
 /// those of the list; such a list is filled in the order of the numbers) and a single file where a list is expected.
 ///
 /// # Errors
-/// [`RequestError`] says which part is wrong.
-pub fn assemble<S: AsRef<str>>(
-    operations: &[u8],
+/// [`RequestError`] says what in the map is wrong.
+pub fn place<S: AsRef<str>>(
+    request: &mut Request,
     map: &[u8],
     files: &[S],
-) -> Result<Request, RequestError> {
-    let operations = parse(operations)?;
-    if operations.is_array() {
-        return Err(form("An upload must hold a single operation, not a batch."));
-    }
-    let mut request = Request::from_value(operations)?;
+) -> Result<(), RequestError> {
     let Value::Object(map) = parse(map)? else {
         return Err(wrong("it must be an object of lists of paths"));
     };
@@ -51,14 +58,14 @@ pub fn assemble<S: AsRef<str>>(
                         None => lists.push((steps, vec![(index, file)])),
                     }
                 }
-                _ => set(&mut request, steps, file, path)?,
+                _ => set(request, steps, file, path)?,
             }
         }
     }
     for (list, positions) in lists {
-        fill(&mut request, &list, positions)?;
+        fill(request, &list, positions)?;
     }
-    Ok(request)
+    Ok(())
 }
 
 /// Files of one list: position asked for, index of the file.

@@ -6,7 +6,7 @@ use crate::coerce::Place;
 use crate::error::{Error, Refusal, code};
 
 /// One request: a document with variables. Made by [`Request::new`], [`Request::from_json`] or
-/// [`multipart::assemble`](crate::multipart::assemble); only the last can hold uploads.
+/// [`multipart::read`](crate::multipart::read); uploads are put in by [`multipart::place`](crate::multipart::place) alone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     /// The document.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, HttpBody};
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::multipart::MultipartError;
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ferrocti_graphql::{
@@ -65,8 +66,10 @@ async fn serve(state: AppState, request: Request) -> Result<Response, Plain> {
             )
         })?;
     let answer = if content_type.starts_with("multipart/form-data") {
-        let requests = upload(parts, bytes).await;
-        run(state, headers, move || requests, (slot, share)).await?
+        let upload = upload(parts, bytes).await;
+        let engine = state.clone();
+        let requests = move || upload?.into_requests(&engine);
+        run(state, headers, requests, (slot, share)).await?
     } else if content_type.starts_with("application/json")
         || content_type.starts_with("application/graphql-response+json")
     {
@@ -172,22 +175,44 @@ pub(crate) fn execute(state: &AppState, caller: &Caller, request: GraphQl) -> An
     }
 }
 
-/// Takes an upload apart. The files themselves are passed over: no operation takes them yet.
-async fn upload(
-    parts: axum::http::request::Parts,
-    bytes: Vec<u8>,
-) -> Result<Requests, RequestError> {
-    let broken = |error: &dyn std::fmt::Display| {
-        RequestError::Form(format!("The upload cannot be read: {error}."))
+/// The parts of an upload. The files themselves are passed over: no operation takes them yet.
+struct Upload {
+    operations: Bytes,
+    map: Bytes,
+    /// Names of the file parts, in their order.
+    files: Vec<String>,
+}
+
+impl Upload {
+    /// A document that is not valid is left to be refused when it is executed, as that of a plain request: where its files would
+    /// belong is of no interest then.
+    fn into_requests(self, state: &AppState) -> Result<Requests, RequestError> {
+        let mut request = multipart::read(&self.operations)?;
+        if state.engine().prepare(&request.query).is_ok() {
+            multipart::place(&mut request, &self.map, &self.files)?;
+        }
+        Ok(Requests::One(request))
+    }
+}
+
+/// Takes an upload apart.
+async fn upload(parts: axum::http::request::Parts, bytes: Vec<u8>) -> Result<Upload, RequestError> {
+    let broken = |error: MultipartError| {
+        RequestError::Form(format!(
+            "The upload cannot be read: {}.",
+            error.body_text().trim_end_matches('.')
+        ))
     };
-    let request = Request::from_parts(parts, Body::from(bytes));
+    let mut request = Request::from_parts(parts, Body::from(bytes));
+    // how long a body may be was checked when it was read
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &())
         .await
-        .map_err(|error| broken(&error))?;
+        .map_err(|error| RequestError::Form(format!("The upload cannot be read: {error}.")))?;
     let (mut operations, mut map, mut files) = (None, None, Vec::new());
-    while let Some(field) = form.next_field().await.map_err(|error| broken(&error))? {
+    while let Some(field) = form.next_field().await.map_err(broken)? {
         let name = field.name().unwrap_or_default().to_owned();
-        let content = field.bytes().await.map_err(|error| broken(&error))?;
+        let content = field.bytes().await.map_err(broken)?;
         match name.as_str() {
             "operations" => operations = Some(content),
             "map" => map = Some(content),
@@ -195,9 +220,11 @@ async fn upload(
         }
     }
     match (operations, map) {
-        (Some(operations), Some(map)) => {
-            multipart::assemble(&operations, &map, &files).map(Requests::One)
-        }
+        (Some(operations), Some(map)) => Ok(Upload {
+            operations,
+            map,
+            files,
+        }),
         _ => Err(RequestError::Form(
             "An upload needs the parts \"operations\" and \"map\".".to_owned(),
         )),

@@ -171,10 +171,16 @@ fn answers_are_compressed_for_clients_that_ask() {
 
 /// An upload as pycti sends it.
 fn upload(operations: &Value, map: &Value) -> Request<Body> {
+    upload_of("hello", operations, map)
+}
+
+fn upload_of(content: &str, operations: &Value, map: &Value) -> Request<Body> {
     let part = |name: &str, content: &str| {
         format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
     };
-    let file = "--b\r\nContent-Disposition: form-data; name=\"0\"; filename=\"a/ü.txt\"\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--\r\n";
+    let file = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"0\"; filename=\"a/ü.txt\"\r\nContent-Type: text/plain\r\n\r\n{content}\r\n--b--\r\n"
+    );
     let body = format!(
         "{}{}{file}",
         part("operations", &operations.to_string()),
@@ -225,6 +231,48 @@ fn an_upload_with_a_wrong_map_is_explained() {
     );
     let (status, _, _) = fixture.send(upload(&operations, &json!({ "7": ["variables.file"] })));
     assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn an_upload_whose_document_is_not_valid_is_answered_like_a_plain_request() {
+    let fixture = Fixture::new();
+    let query = "mutation U($file: Upload!) { uploadNothing(file: $file) { id } }";
+    let bearer = format!("Bearer {ADMIN}");
+    let operations = json!({ "query": query, "variables": { "file": null } });
+    let plain = fixture.post_json(&operations, &[("authorization", &bearer)]);
+    assert_eq!(plain.1["errors"][0]["name"], "GRAPHQL_VALIDATION_FAILED");
+    for map in [
+        json!({ "0": ["variables.file"] }),
+        json!({ "0": ["variables.nowhere.0"] }),
+        json!({ "7": ["variables.file"] }),
+        json!([]),
+    ] {
+        let (status, _, body) = fixture.send(upload(&operations, &map));
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((status, answer), plain, "{map}");
+    }
+    let large = "x".repeat(3 << 20);
+    let map = json!({ "0": ["variables.file"] });
+    let (status, _, body) = fixture.send(upload_of(&large, &operations, &map));
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, answer), plain, "of any size");
+}
+
+#[test]
+fn an_upload_that_breaks_off_says_what_is_missing() {
+    let fixture = Fixture::new();
+    let request = Request::post("/graphql")
+        .header(header::CONTENT_TYPE, "multipart/form-data; boundary=b")
+        .header(header::AUTHORIZATION, format!("Bearer {ADMIN}"))
+        .body(Body::from(
+            "--b\r\nContent-Disposition: form-data; name=\"operations\"\r\n\r\n{}",
+        ))
+        .unwrap();
+    let (status, _, body) = fixture.send(request);
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    let message = answer["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("incomplete"), "{message}");
 }
 
 #[test]

@@ -5,6 +5,17 @@ use serde_json::{Value, json};
 
 use crate::world::{World, codes, engine};
 
+/// The request of an upload with its files in place.
+fn assemble<S: AsRef<str>>(
+    operations: &[u8],
+    map: &[u8],
+    files: &[S],
+) -> Result<Request, RequestError> {
+    let mut request = multipart::read(operations)?;
+    multipart::place(&mut request, map, files)?;
+    Ok(request)
+}
+
 #[test]
 fn a_body_is_read_with_and_without_its_optional_members() {
     let full = Request::from_json(br#"{"query": "{ me { id } }", "variables": {"a": 1}, "operationName": "X", "extensions": {}}"#).unwrap();
@@ -97,8 +108,7 @@ const INPUT: &str = "mutation($input: AddInput) { echo(input: $input) }";
 fn upload(query: &str, variables: &Value, map: &Value, files: usize) -> Value {
     let operations = json!({"query": query, "variables": variables}).to_string();
     let names: Vec<String> = (0..files).map(|file| file.to_string()).collect();
-    let request =
-        multipart::assemble(operations.as_bytes(), map.to_string().as_bytes(), &names).unwrap();
+    let request = assemble(operations.as_bytes(), map.to_string().as_bytes(), &names).unwrap();
     let answer: Value = serde_json::from_slice(&engine().run(request, &World::new()).body).unwrap();
     assert_eq!(answer.get("errors"), None, "{answer:#}");
     answer["data"]["echo"].clone()
@@ -198,7 +208,7 @@ fn a_single_file_in_a_list_position_becomes_a_list() {
 #[test]
 fn part_names_are_free() {
     let operations = json!({"query": SINGLE, "variables": {"file": null}}).to_string();
-    let request = multipart::assemble(
+    let request = assemble(
         operations.as_bytes(),
         br#"{"report": ["variables.file"]}"#,
         &["other", "report"],
@@ -232,7 +242,7 @@ fn plain_json_cannot_forge_an_upload() {
     assert_eq!(codes(&answer), ["BAD_USER_INPUT"]);
     // A multipart request cannot slip in a second one beside its own.
     let operations = json!({"query": LIST, "variables": {"files": [null, 0]}}).to_string();
-    let request = multipart::assemble(
+    let request = assemble(
         operations.as_bytes(),
         br#"{"0": ["variables.files.0"]}"#,
         &["0"],
@@ -300,12 +310,12 @@ fn maps_that_do_not_fit_say_why() {
     ];
     for (variables, map, part) in cases {
         let operations = json!({"query": SINGLE, "variables": variables}).to_string();
-        let error = multipart::assemble(operations.as_bytes(), map.to_string().as_bytes(), &["0"])
-            .unwrap_err();
+        let error =
+            assemble(operations.as_bytes(), map.to_string().as_bytes(), &["0"]).unwrap_err();
         assert!(error.to_string().contains(part), "{map}: {error}");
     }
-    let batch = multipart::assemble(b"[]", b"{}", &["0"]).unwrap_err();
+    let batch = assemble(b"[]", b"{}", &["0"]).unwrap_err();
     assert!(batch.to_string().contains("batch"));
-    assert!(multipart::assemble(b"{", b"{}", &["0"]).is_err());
-    assert!(multipart::assemble(br#"{"query": "x"}"#, b"\xff", &["0"]).is_err());
+    assert!(assemble(b"{", b"{}", &["0"]).is_err());
+    assert!(assemble(br#"{"query": "x"}"#, b"\xff", &["0"]).is_err());
 }
