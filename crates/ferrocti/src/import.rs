@@ -1,13 +1,13 @@
 //! `ferrocti import`: sends bundles through the platform's API, watches their works, and tells what became of every object.
 
-use std::{path::Path, thread, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{cli::ImportArgs, client::Client};
+use crate::{cli::ImportArgs, client::Client, wait};
 
 /// The importer is a connector like any other; its id is fixed, so that every import is listed under the same name.
 const CONNECTOR_ID: Uuid = Uuid::from_u128(0x3b1c_6f0a_3b0e_5d3a_9b52_f1c6_0a7d_2e11);
@@ -89,16 +89,14 @@ fn import(client: &Client, file: &Path, args: &ImportArgs) -> Result<Outcome> {
     } else {
         progress_bar(&outcome.file)
     };
-    loop {
+    wait::until(|| {
         update(client, &mut outcome)?;
         bar.set_length(outcome.expected);
         bar.set_position(outcome.processed);
-        if outcome.complete || args.no_wait {
-            bar.finish_and_clear();
-            return Ok(outcome);
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+        anyhow::Ok((outcome.complete || args.no_wait).then_some(()))
+    })?;
+    bar.finish_and_clear();
+    Ok(outcome)
 }
 
 fn update(client: &Client, outcome: &mut Outcome) -> Result<()> {

@@ -10,6 +10,7 @@ mod quickstart;
 mod serve;
 mod status;
 mod system;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -1,13 +1,13 @@
 //! The example that `ferrocti quickstart` loads: a made-up intelligence picture, delivered as a connector would deliver it.
 
-use std::{thread, time::Duration};
-
 use anyhow::{Context, Result, bail};
 use ferrocti_access::Actor;
 use ferrocti_connectors::{Accounts, Connectors, Registration};
 use ferrocti_ingest::{Ingest, works};
 use ferrocti_store::{NoteKind, Store, StoreError, Visibility, WorkStatus};
 use serde_json::json;
+
+use crate::wait;
 
 const BUNDLE: &str = include_str!("../assets/quickstart-bundle.json");
 const CONNECTOR_ID: &str = "0f5c1c52-2f3b-5f0e-9d53-6f5ab4f3a9c1";
@@ -72,15 +72,12 @@ pub fn load(
         )
     })?;
     ingest.push_bundle(&admin, CONNECTOR_ID, BUNDLE, Some(&work.id))?;
-    let done = loop {
-        let current = store
+    let done = wait::until(|| {
+        let work = store
             .read(|snapshot| snapshot.work(&work.id))?
             .context("the work of the example was deleted")?;
-        if current.status == WorkStatus::Complete {
-            break current;
-        }
-        thread::sleep(Duration::from_millis(20));
-    };
+        anyhow::Ok((work.status == WorkStatus::Complete).then_some(work))
+    })?;
     if done.errors > 0 {
         let notes = store.read(|snapshot| snapshot.work_notes(done.row, NoteKind::Error))?;
         let first = notes
