@@ -25,6 +25,10 @@ pub const PLATFORM_NAMESPACE: Uuid = uuid!("b639ff3b-00eb-42ed-aa36-a8dd6f8fb4cf
 const IDENTIFYING_HASHES: [&str; 7] = [
     "MD5", "SHA-1", "SHA-256", "SHA-512", "SHA3-256", "SHA3-512", "SSDEEP",
 ];
+/// Hash algorithms by what it takes to make two files share a value, the hardest first. Those that are not listed come last.
+const HASHES_BY_STRENGTH: [&str; 9] = [
+    "SHA-512", "SHA3-512", "SHA-384", "SHA3-384", "SHA-256", "SHA3-256", "SHA-224", "SHA-1", "MD5",
+];
 /// Hashes that different files may share; they never make two objects the same.
 const FUZZY_HASHES: [&str; 4] = ["SSDEEP", "SDHASH", "TLSH", "LZJD"];
 
@@ -154,6 +158,57 @@ pub fn hash_ids(kind: &EntityType, attributes: &Map<String, Value>) -> Vec<StixI
             standard_id(kind, &only, &|_| Vec::new()).ok().flatten()
         })
         .collect()
+}
+
+/// One hash algorithm and the values that two hashed observables have for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommonHash<'a> {
+    /// The algorithm.
+    pub algorithm: &'a str,
+    /// The value of the one.
+    pub one: &'a str,
+    /// The value of the other.
+    pub other: &'a str,
+}
+
+impl CommonHash<'_> {
+    /// Whether both values are the same.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        self.one.eq_ignore_ascii_case(self.other)
+    }
+
+    /// How much the algorithm says: 0 for the strongest.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        HASHES_BY_STRENGTH
+            .iter()
+            .position(|known| *known == self.algorithm)
+            .unwrap_or(HASHES_BY_STRENGTH.len())
+    }
+}
+
+/// The hashes that two hashed observables of one type both have, the strongest first; fuzzy ones say nothing and are left out.
+///
+/// The first decides whether the two are the same: files can be made that share a weak hash (MD5, SHA-1).
+#[must_use]
+pub fn common_hashes<'a>(
+    kind: &EntityType,
+    one: &'a Map<String, Value>,
+    other: &'a Map<String, Value>,
+) -> Vec<CommonHash<'a>> {
+    let mut common: Vec<CommonHash<'a>> = hashes(kind, one)
+        .filter_map(|(algorithm, one)| {
+            let (_, other) = hashes(kind, other).find(|(known, _)| *known == algorithm)?;
+            Some(CommonHash {
+                algorithm,
+                one,
+                other,
+            })
+        })
+        .collect();
+    common.sort_by_key(CommonHash::rank);
+    common
 }
 
 /// The standard id `<type>--<uuid>` of an object that is not part of the knowledge (`User`, `Group`, `Role`, …); `None` when the

@@ -18,7 +18,6 @@ use super::{
     facts,
     input::Input,
     object::Applied,
-    refused::RefusedReason,
     update::STIX_IDS,
 };
 
@@ -49,11 +48,6 @@ impl Engine<'_, '_> {
             self.leave_to_others(&mut input, target)?;
             return self.update(target, &input, standard, links, source, digest);
         }
-        let mut all = Vec::with_capacity(matches.len());
-        for iid in matches {
-            all.push(self.tx.load_one(*iid)?.ok_or(StoreError::NoObject(*iid))?);
-        }
-        collisions(&all, &input)?;
         let Some(target) = owner.or_else(|| matches.iter().min().copied()) else {
             return Err(Stop::Store(StoreError::NoObject(0)));
         };
@@ -286,41 +280,6 @@ impl Engine<'_, '_> {
         })?;
         Ok(())
     }
-}
-
-/// Refuses when objects that are to become one disagree about a hash.
-fn collisions(all: &[Stored], input: &Input) -> Result<(), Stop> {
-    let mut known: Map<String, Value> = Map::new();
-    for attributes in all
-        .iter()
-        .map(|stored| &stored.attributes)
-        .chain([&input.element.attributes])
-    {
-        for (algorithm, value) in attributes
-            .get("hashes")
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-        {
-            let Some(other) = known.insert(algorithm.clone(), value.clone()) else {
-                continue;
-            };
-            let (Some(one), Some(other)) = (other.as_str(), value.as_str()) else {
-                continue;
-            };
-            if !one.eq_ignore_ascii_case(other)
-                && !algorithm.eq_ignore_ascii_case("SSDEEP")
-                && !algorithm.eq_ignore_ascii_case("TLSH")
-            {
-                return Err(Stop::Refused(RefusedReason::HashCollision {
-                    algorithm: algorithm.clone(),
-                    one: one.to_owned(),
-                    other: other.to_owned(),
-                }));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Fills the gaps of one object's attributes with those of another: lists and hashes are united, single values stay.

@@ -13,12 +13,22 @@ use serde_json::{Map, Value};
 
 use super::{
     engine::{Engine, Links, Stop},
+    hashes::Other,
     input::Input,
     refused::RefusedReason,
 };
 
 /// Dates of the same relationship lie less than this apart.
 const WINDOW: Millis = 30 * 24 * 3600 * 1000;
+
+/// What is stored under the identifiers of an element.
+#[derive(Debug, Default)]
+pub struct Matches {
+    /// The objects that it is, in the order in which its identifiers name them. The first is the one with its standard id, if there is one.
+    pub same: Vec<Iid>,
+    /// Objects that share an id or hash with it and are something else.
+    pub others: Vec<Other>,
+}
 
 impl Engine<'_, '_> {
     /// The standard id of an element whose links are resolved. Types with random ids take the id they were given under, if it is free.
@@ -51,21 +61,30 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// The objects that an element is, in the order in which its identifiers name them. The first is the one with its standard id, if there is one.
+    /// The objects that an element is, as far as the actor may see them.
     pub fn matches(
         &mut self,
         input: &Input,
         standard: StixId,
         links: &Links,
         actor: &Actor,
-    ) -> Result<Vec<Iid>, Stop> {
-        let mut found: Vec<Iid> = Vec::new();
+    ) -> Result<Matches, Stop> {
+        let mut matches = Matches::default();
+        let Matches {
+            same: found,
+            others,
+        } = &mut matches;
         let mut hidden = false;
         for key in std::iter::once(standard.key()).chain(input.keys.iter().copied()) {
             let Some(iid) = self.resolve(key)? else {
                 continue;
             };
-            if found.contains(&iid) || self.head(iid)?.kind != input.kind() {
+            let seen = found.contains(&iid) || others.iter().any(|other| other.iid == iid);
+            if seen || self.head(iid)?.kind != input.kind() {
+                continue;
+            }
+            if let Some(other) = self.other(iid, input)? {
+                others.push(other);
                 continue;
             }
             if self.visible(iid, actor)? {
@@ -88,7 +107,8 @@ impl Engine<'_, '_> {
         if found.is_empty() && hidden {
             return Err(Stop::Refused(RefusedReason::Restricted));
         }
-        Ok(found)
+        self.agreeing(input, &mut matches)?;
+        Ok(matches)
     }
 
     /// Whether the dates that a relationship gives are near those of a stored one; those that it does not give are.

@@ -1,7 +1,7 @@
 //! Applying: from decoded objects to rows, in one transaction.
 //!
 //! [`deliveries`] applies a batch of messages, [`direct`] what somebody adds through the API; both go through [`engine::Engine`], whose methods are in
-//! the files of their steps: `links` (resolve), `find` (what is it already), `create`, `update`, `combine` (several matches), `parked`.
+//! the files of their steps: `links` (resolve), `find` and `hashes` (what is it already), `create`, `update`, `combine` (several matches), `parked`.
 
 mod combine;
 mod create;
@@ -10,6 +10,7 @@ pub mod engine;
 mod facts;
 mod find;
 mod fresh;
+mod hashes;
 mod input;
 mod links;
 mod object;

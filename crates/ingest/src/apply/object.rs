@@ -157,13 +157,14 @@ impl Engine<'_, '_> {
         self.vocabularies(&mut input, notes)?;
         let standard = self.standard(&input, &links)?;
         let matches = self.matches(&input, standard, &links, actor)?;
-        if !matches.is_empty() {
+        if !matches.same.is_empty() {
             input.as_given();
         }
-        let applied = match *matches.as_slice() {
+        let standard = self.settle(&mut input, standard, &matches, actor, notes)?;
+        let applied = match *matches.same.as_slice() {
             [] => Applied::Created(self.create(input, standard, &links, source, digest)?),
             [one] => self.update(one, &input, standard, &links, source, digest)?,
-            _ => self.combine(&matches, input, standard, &links, source, digest)?,
+            _ => self.combine(&matches.same, input, standard, &links, source, digest)?,
         };
         for (reference, target) in links.missing {
             self.waiting.add(Pending::Reference(PendingReference {

@@ -51,17 +51,19 @@ pub enum RefusedReason {
     /// An end or marking does not exist. Only for callers that want an answer at once; others are parked.
     #[error("it refers to {0}, which does not exist")]
     MissingReference(String),
-    /// Objects that share a hash disagree about another.
+    /// It is told apart from a stored object by a hash, and has no identifier that is not the other's.
     #[error(
-        "it shares a hash with other objects that disagree about {algorithm}: {one} and {other}"
+        "its id belongs to {known}, of which {algorithm} is {stored} and not {given}; send it under an id of its own, with its strongest hash"
     )]
     HashCollision {
+        /// Standard id of the stored object.
+        known: String,
         /// Hash algorithm.
         algorithm: String,
-        /// One value.
-        one: String,
-        /// The other.
-        other: String,
+        /// Its value.
+        given: String,
+        /// The value of the stored object.
+        stored: String,
     },
     /// A value that must be one of a vocabulary and is not.
     #[error("\"{value}\" is not an entry of the vocabulary {category}")]

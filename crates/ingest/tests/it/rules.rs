@@ -325,34 +325,6 @@ fn files_that_share_a_hash_become_one_with_their_relationships() {
 }
 
 #[test]
-fn files_that_disagree_about_a_hash_are_not_merged() {
-    let platform = Platform::new();
-    let file = |number, hashes: Value| json!({"type": "file", "spec_version": "2.1", "id": id("file", number), "hashes": hashes});
-    let (md5, sha, sha1) = (
-        "d41d8cd98f00b204e9800998ecf8427e",
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "a".repeat(40),
-    );
-    platform.import(&[
-        file(1, json!({"MD5": md5, "SHA-1": sha1})),
-        file(2, json!({"SHA-256": sha, "SHA-1": ("b".repeat(40))})),
-    ]);
-    let work = platform.work(false);
-    platform.send_with(
-        CONNECTOR,
-        &[file(3, json!({"MD5": md5, "SHA-256": sha}))],
-        json!({"work_id": work}),
-    );
-    platform.work_off();
-    assert_eq!(platform.count("StixFile"), 2);
-    assert!(
-        platform.errors(&work)[0].contains("SHA-1"),
-        "{:?}",
-        platform.errors(&work)
-    );
-}
-
-#[test]
 fn relationships_are_checked() {
     let platform = Platform::new();
     let (one, other) = (malware(1, "Foo"), malware(2, "Bar"));

@@ -365,3 +365,22 @@ proptest! {
         let _ = ids::hash_keys(kind, &attributes);
     }
 }
+
+#[test]
+fn the_strongest_hash_that_both_have_comes_first_and_fuzzy_ones_do_not_count() {
+    let one = object(
+        json!({"hashes": {"IMPHASH": "x", "MD5": "aa", "SSDEEP": "3:a:b", "SHA-256": "11", "SHA-512": "22"}}),
+    );
+    let other = object(
+        json!({"hashes": {"SSDEEP": "3:c:d", "MD5": "AA", "IMPHASH": "y", "SHA-1": "33", "SHA-256": "44"}}),
+    );
+    let found: Vec<(&str, bool)> = ids::common_hashes(kind("StixFile"), &one, &other)
+        .iter()
+        .map(|hash| (hash.algorithm, hash.agrees()))
+        .collect();
+    assert_eq!(
+        found,
+        [("SHA-256", false), ("MD5", true), ("IMPHASH", false)]
+    );
+    assert_eq!(ids::common_hashes(kind("Url"), &one, &other), []);
+}
