@@ -218,6 +218,49 @@ fn only_the_strictest_marking_of_a_kind_stays() {
 }
 
 #[test]
+fn a_lower_confidence_marks_only_an_object_without_markings() {
+    const PAP_AMBER: &str = "marking-definition--a6f20d4d-0360-59b6-ba22-3b48707828b1";
+    for (before, then, after) in [
+        (json!([TLP_GREEN]), json!([TLP_RED]), vec![TLP_GREEN]),
+        (json!([TLP_AMBER]), json!([TLP_GREEN]), vec![TLP_AMBER]),
+        (json!([TLP_GREEN]), json!([PAP_AMBER]), vec![TLP_GREEN]),
+        (json!([]), json!([TLP_RED]), vec![TLP_RED]),
+    ] {
+        let platform = Platform::new();
+        let marked = |confidence: u8, markings: &Value| {
+            with(
+                malware(1, "Foo"),
+                json!({"confidence": confidence, "object_marking_refs": markings}),
+            )
+        };
+        platform.import(&[marked(80, &before)]);
+        platform.import(&[marked(79, &then)]);
+        assert_eq!(
+            platform.targets(&id("malware", 1), "objectMarking"),
+            after,
+            "{before} then {then}"
+        );
+    }
+}
+
+#[test]
+fn an_equal_confidence_marks_more_strictly() {
+    let platform = Platform::new();
+    let marked = |marking: &str| {
+        with(
+            malware(1, "Foo"),
+            json!({"confidence": 80, "object_marking_refs": [marking]}),
+        )
+    };
+    platform.import(&[marked(TLP_GREEN)]);
+    platform.import(&[marked(TLP_RED)]);
+    assert_eq!(
+        platform.targets(&id("malware", 1), "objectMarking"),
+        [TLP_RED]
+    );
+}
+
+#[test]
 fn a_marking_that_the_user_may_not_use_refuses_the_object() {
     let platform = Platform::new();
     let green = platform.get(TLP_GREEN).internal;
