@@ -1,9 +1,11 @@
 //! Benchmark of ingestion, end to end: from messages in a queue to committed knowledge, next to the raw yardstick of the same rows, in one run.
 //! See `benches/ingest/README.md`.
 //!
-//! `ingest_bench [--objects 100000] [--per-message 500] [--rounds 3] [--sync full|normal|off] [--dir D] [--grown 1000000]`
+//! `ingest_bench [--objects 100000] [--per-message 500] [--rounds 3] [--sync full|normal|off] [--dir D] [--grown 1000000] [--waiting 20000]`
 //!
 //! `--per-message 1` sends one object a message, as connectors that split their bundles do. `--grown N` adds a run with N objects and compares its rate.
+//! `--waiting N` measures nothing but what waits: N notes of one object that comes last, and a report of N notes that come after it; then four times as many, each
+//! of which should cost the same.
 
 #![expect(
     clippy::unwrap_used,
@@ -209,6 +211,25 @@ impl Platform {
         Run { objects, took }
     }
 
+    /// Publishes messages, and answers the seconds that it takes to apply them on this thread.
+    fn apply(&self, messages: &[Vec<u8>]) -> f64 {
+        let mut tickets = Vec::new();
+        for bundle in messages {
+            let body = json!({"type": "bundle", "content": STANDARD.encode(bundle)}).to_string();
+            tickets.push(self.queues.publish(
+                &push_queue(CONNECTOR),
+                Publish {
+                    body: body.into(),
+                    ..Publish::default()
+                },
+            ));
+        }
+        settle(&mut tickets);
+        let start = Instant::now();
+        self.ingest.work_off().unwrap();
+        start.elapsed().as_secs_f64()
+    }
+
     fn problems(&self) -> Vec<String> {
         let parked = self
             .store
@@ -339,7 +360,75 @@ fn round(root: &Path, objects: usize, per_message: usize) -> Round {
     }
 }
 
+/// Seconds for: notes that all refer to one object that is not there yet; the object; and a report of as many notes before those.
+fn waiting(root: &Path, notes: usize) -> [f64; 3] {
+    let dir = root.join("waiting");
+    let _ = std::fs::remove_dir_all(&dir);
+    let platform = Platform::open(&dir);
+    let object = |stix_type: &str, number: usize, more: Value| {
+        let mut object = json!({"type": stix_type, "spec_version": "2.1", "id": format!("{stix_type}--00000000-0000-4000-8000-{number:012}"),
+            "created": "2020-01-01T00:00:00.000Z", "modified": "2020-01-01T00:00:00.000Z"});
+        for (name, value) in more.as_object().unwrap() {
+            object[name] = value.clone();
+        }
+        object
+    };
+    let malware = object("malware", 1, json!({"name": "Foo", "is_family": true}));
+    let note = |number: usize| {
+        let content = format!("note {number}");
+        object(
+            "note",
+            number,
+            json!({"content": content, "object_refs": [malware["id"]]}),
+        )
+    };
+    let bundles = |from: usize| -> Vec<Vec<u8>> {
+        let numbers: Vec<usize> = (from..from + notes).collect();
+        let messages = numbers
+            .chunks(500)
+            .map(|part| bundle(part.iter().copied().map(note).collect()));
+        messages.collect()
+    };
+    let waits = |expected: usize| {
+        let counts = platform.store.read(|snapshot| snapshot.parked_counts());
+        assert_eq!(counts.unwrap(), (expected as u64, 0), "what waits");
+    };
+
+    let parked = platform.apply(&bundles(0));
+    waits(notes);
+    let linked = platform.apply(&[bundle(vec![malware.clone()])]);
+    waits(0);
+    let refs: Vec<Value> = (notes..2 * notes)
+        .map(|number| note(number)["id"].take())
+        .collect();
+    let report = json!({"name": "R", "published": "2020-01-01T00:00:00Z", "object_refs": refs});
+    platform.apply(&[bundle(vec![object("report", 1, report)])]);
+    waits(notes);
+    let filled = platform.apply(&bundles(notes));
+    waits(0);
+    let times = [parked, linked, filled];
+    let each = times.map(|seconds| seconds * 1e6 / notes as f64);
+    println!(
+        "{notes} notes: {:.1} µs each to store before the object that they refer to, {:.1} µs each to link when it comes, {:.1} µs each to store after the report that refers to them",
+        each[0], each[1], each[2]
+    );
+    times
+}
+
+fn bundle(objects: Vec<Value>) -> Vec<u8> {
+    json!({"type": "bundle", "id": format!("bundle--{}", Uuid::nil()), "objects": objects})
+        .to_string()
+        .into_bytes()
+}
+
 fn main() {
+    if argument("waiting").is_some() {
+        let (notes, root) = (number("waiting", 20_000), tempfile::TempDir::new().unwrap());
+        let (few, many) = (waiting(root.path(), notes), waiting(root.path(), 4 * notes));
+        let [one, two, three] = [0, 1, 2].map(|part| many[part] / few[part]);
+        println!("four times as many take {one:.1}, {two:.1} and {three:.1} times as long");
+        return;
+    }
     let (objects, per_message) = (number("objects", 100_000), number("per-message", 500));
     let kept = argument("dir").map(PathBuf::from);
     let temporary = tempfile::TempDir::new().unwrap();

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrocti_model::{
-    Ident, Key, Registry,
-    merge::{self, Strength},
-    registry::Reference,
-};
+use ferrocti_model::{Ident, Key, Registry, registry::Reference};
 use ferrocti_store::{
     Event, NewParked, ObjectChange, Operation, Parked, StoreError, Waiting as Parking,
 };
@@ -105,22 +101,20 @@ impl Engine<'_, '_> {
             reports.note(pending.source.work.as_deref(), note);
             return Ok(());
         }
-        let existing = self
-            .tx
-            .targets(&[pending.object], reference.code)?
-            .pop()
-            .unwrap_or_default();
-        // what others have set meanwhile is not replaced
-        let strength = Strength {
-            equal: reference.multiple,
-            above: false,
-            synchronized: false,
-        };
-        let change = merge::references(reference, &existing, &[target], strength);
-        if change.is_empty() {
+        // what others have set meanwhile is not replaced; a long list is not read for each of its members
+        let free = reference.multiple
+            || self
+                .tx
+                .targets(&[pending.object], reference.code)?
+                .concat()
+                .is_empty();
+        if !free {
             return Ok(());
         }
-        self.tx.link(pending.object, reference.code, &change.add)?;
+        let added = self.tx.link(pending.object, reference.code, &[target])?;
+        if added.is_empty() {
+            return Ok(());
+        }
         self.tx.update(
             pending.object,
             &ObjectChange {
@@ -129,7 +123,7 @@ impl Engine<'_, '_> {
             },
         )?;
         let data =
-            json!({"references": {reference.name.as_str(): {"added": change.add, "removed": []}}});
+            json!({"references": {reference.name.as_str(): {"added": added, "removed": []}}});
         self.tx.history(&Event {
             operation: Operation::Update,
             iid: pending.object,

@@ -12,4 +12,5 @@ mod properties;
 mod pushes;
 mod rules;
 mod threads;
+mod waiting;
 mod works;
