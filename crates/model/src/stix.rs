@@ -10,6 +10,7 @@ mod encode;
 mod fill;
 mod format;
 mod implied;
+mod order;
 mod plan;
 mod refusal;
 mod special;
@@ -24,6 +25,7 @@ pub use self::{
     encode::{RefTarget, StixView, encode, is_written_within},
     fill::convert,
     implied::{external_reference, kill_chain_phase, label, vocabulary},
+    order::Order,
     plan::{EXTENSION_MITRE, EXTENSION_OCTI, EXTENSION_SCO, is_custom, is_input},
     refusal::{Refusal, RefusalReason},
 };

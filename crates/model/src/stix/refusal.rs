@@ -93,8 +93,10 @@ pub enum RefusalReason {
         "key \"{0}\" is not <type>.<property> of an observable, such as IPv4-Addr.value or File.hashes.MD5"
     )]
     SimpleObservableKey(String),
-    /// An operation other than creation.
-    #[error("operation \"{0}\" is not available in this release; only plain objects are applied")]
+    /// An operation other than creation ([`super::Order`]).
+    #[error(
+        "operation \"{0}\" is not carried out for bundles; only delete, delete_force and merge are"
+    )]
     Operation(String),
     /// Derived by a rule on another platform; to be skipped without an error.
     #[error("it was inferred by a rule of another platform and is skipped")]
