@@ -378,3 +378,25 @@ def test_help_is_complete_and_an_unknown_command_is_an_error():
 def test_a_platform_serves_after_the_start_it_announced(tmp_path):
     with Platform(tmp_path / "p") as platform:
         assert requests.get(platform.url + "/health", timeout=10).status_code == 200
+
+
+def test_metrics_are_counted_for_whoever_asks_when_the_setting_switches_them_on(make_platform, prefix):
+    assert requests.get(make_platform("without").start().url + "/metrics", timeout=10).status_code == 404
+    platform = make_platform("with", env={"FERROCTI_METRICS": "true"}).start()
+
+    def counts():
+        answer = requests.get(platform.url + "/metrics", timeout=10)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        lines = [line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#")]
+        return {name: int(value) for name, value in lines}
+
+    before = counts()
+    platform.graphql("mutation M($input: MalwareAddInput!) { malwareAdd(input: $input) { id } }", {"input": {"name": prefix}})
+    account = platform.add_connector_account("metrics")
+    connector_id = api.new_id()
+    api.register(platform, account.token, connector_id)
+    after = counts()
+    assert after["ferrocti_objects"] == before["ferrocti_objects"] + 1
+    assert after["ferrocti_parked"] == 0
+    assert after[f'ferrocti_queue_messages{{queue="push_{connector_id}"}}'] == 0
