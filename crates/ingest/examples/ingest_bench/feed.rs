@@ -1,4 +1,4 @@
-//! A deterministic feed: the same seed and size always yield the same bundles; a later round re-sends the same identities with about a
+//! A deterministic feed, which the benchmark of the store takes too: the same seed and size always yield the same bundles; a later round re-sends the same identities with about a
 //! tenth of the objects changed.
 
 use std::collections::HashSet;
@@ -34,7 +34,7 @@ const SYLLABLES: [&str; 32] = [
     "nim", "qua", "rel", "fy", "sto", "ark", "ul", "cin", "vex", "hol", "tri", "mar", "de", "pho",
     "sel", "wi", "jun", "ox",
 ];
-const WORDS: [&str; 96] = [
+pub const WORDS: [&str; 96] = [
     "campaign",
     "observed",
     "actor",
@@ -134,10 +134,11 @@ const WORDS: [&str; 96] = [
 ];
 const START: u64 = 1_600_000_000_000;
 
-struct Random(u64);
+/// Reproducible random numbers (splitmix64).
+pub struct Random(u64);
 
 impl Random {
-    fn new(seed: u64, stream: u64) -> Self {
+    pub fn new(seed: u64, stream: u64) -> Self {
         Self(seed ^ stream.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
     }
 
@@ -149,7 +150,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 

@@ -14,7 +14,9 @@
     reason = "a benchmark prints, stops at the first error, and measures in floating point"
 )]
 
+#[path = "../../../ingest/examples/ingest_bench/feed.rs"]
 mod feed;
+mod items;
 
 use std::{
     path::{Path, PathBuf},
@@ -116,7 +118,7 @@ fn measured(what: &str, run: impl FnOnce() -> Run) -> Run {
 }
 
 /// Inserts the feed through the store's API as ingestion does: resolve the references, insert, record the event.
-fn fill(store: &Store, items: &[feed::Item], batch: usize) -> Run {
+fn fill(store: &Store, items: &[items::Item], batch: usize) -> Run {
     let texts: Vec<(String, String)> = items
         .iter()
         .map(|item| texts(item.kind, &item.attributes))
@@ -202,13 +204,11 @@ fn latency(what: &str, count: usize, mut one: impl FnMut(usize)) {
 
 fn read(store: &Store) {
     let indicator = Registry::get().by_name("Indicator").unwrap().code;
-    let mut random = feed::Random::new(5);
+    let mut random = feed::Random::new(5, 0);
     let counts = store.read(|s| s.counts(&Visibility::All)).unwrap();
     let total: u64 = counts.values().sum();
     println!("{total} objects, RSS {} MiB", rss_mib());
-    let some: Vec<Iid> = (0..2000)
-        .map(|_| 1 + random.below(total as usize) as Iid)
-        .collect();
+    let some: Vec<Iid> = (0..2000).map(|_| 1 + random.below(total) as Iid).collect();
     let stored: Vec<_> = store
         .read(|s| s.load(&some))
         .unwrap()
@@ -357,7 +357,7 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("fill") => {
             let dir = dir.unwrap();
-            let items = feed::feed(7, number("objects", 100_000));
+            let items = items::items(7, number("objects", 100_000));
             for round in 0..number("rounds", 1) {
                 let dir = dir.join(format!("round{round}"));
                 let _ = std::fs::remove_dir_all(&dir);
