@@ -1,8 +1,8 @@
-//! Which connections there are: those still in their handshake apart from those that are open, each kind bounded.
+//! Which connections there are: those that have not logged in apart from those that have, each kind bounded.
 //!
-//! Whoever has not logged in may not keep others out. So a new connection is always taken, and when too many are in their handshake
-//! the oldest of the network that has most of them is given up: a flood crowds out itself, and a client that goes through its
-//! handshake at once gets in even beside a flood from its own address.
+//! Whoever has not logged in may not keep others out. So a new connection is always taken, and when too many have not logged in the
+//! oldest of the network that has most of them is given up: a flood crowds out itself, and a client that logs in at once gets in
+//! even beside a flood from its own address.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,16 +20,16 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Inner {
-    /// In their handshake, by number and so by age.
+    /// Not logged in, by number and so by age.
     pending: BTreeMap<u64, Arc<Connection>>,
-    open: HashMap<u64, Arc<Connection>>,
+    admitted: HashMap<u64, Arc<Connection>>,
 }
 
-/// What became of a connection that has finished its handshake.
+/// What became of a connection that has logged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    Open,
-    /// There are as many open connections as there may be.
+    Admitted,
+    /// There are as many as there may be; it may ask again.
     Full,
     /// It was given up in the meantime.
     GivenUp,
@@ -58,26 +58,29 @@ impl Connections {
         Some(given_up)
     }
 
-    /// A connection has finished its handshake.
-    pub fn open(&self, connection: &Connection, max_open: usize) -> Admission {
+    /// Admits a connection that has logged in, unless it is admitted already.
+    pub fn admit(&self, connection: &Connection, limit: usize) -> Admission {
         let mut inner = self.inner.lock();
+        if inner.admitted.contains_key(&connection.id) {
+            return Admission::Admitted;
+        }
         if !inner.pending.contains_key(&connection.id) {
             return Admission::GivenUp;
         }
-        if inner.open.len() >= max_open {
+        if inner.admitted.len() >= limit {
             return Admission::Full;
         }
         if let Some(connection) = inner.pending.remove(&connection.id) {
-            inner.open.insert(connection.id, connection);
+            inner.admitted.insert(connection.id, connection);
         }
-        Admission::Open
+        Admission::Admitted
     }
 
     /// A connection has ended.
     pub fn remove(&self, connection: &Connection) {
         let mut inner = self.inner.lock();
         inner.pending.remove(&connection.id);
-        inner.open.remove(&connection.id);
+        inner.admitted.remove(&connection.id);
     }
 
     /// All of them, oldest first.
@@ -86,7 +89,7 @@ impl Connections {
         let mut all: Vec<_> = inner
             .pending
             .values()
-            .chain(inner.open.values())
+            .chain(inner.admitted.values())
             .cloned()
             .collect();
         drop(inner);

@@ -50,6 +50,9 @@ impl Session {
         if let Some(refused) = self.log_in(start.response.as_bytes()).await {
             return self.refuse_login(refused);
         }
+        // from here on nobody who has not logged in can push it out
+        let limit = self.broker.options.max_connections;
+        self.broker.connections.admit(&self.connection, limit);
         self.tune().await?;
         let connection::AMQPMethod::Open(open) = self.hear().await? else {
             return Err(out_of_order("connection.open"));
@@ -60,9 +63,8 @@ impl Session {
                 format!("vhost {} not found", open.virtual_host),
             ));
         }
-        let limit = self.broker.options.max_connections;
-        match self.broker.connections.open(&self.connection, limit) {
-            Admission::Open => {}
+        match self.broker.connections.admit(&self.connection, limit) {
+            Admission::Admitted => {}
             Admission::GivenUp => return Ok(Flow::End),
             Admission::Full => {
                 count(&self.broker.counters.refused);

@@ -31,7 +31,7 @@ pub struct Metrics {
     pub consumers: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections closed because there were too many: open ones, or others in their handshake.
+    /// Connections closed because there were too many, of those that have logged in or of those that have not.
     pub refused: u64,
     /// Logins that failed.
     pub failed_logins: u64,

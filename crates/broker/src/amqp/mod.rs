@@ -56,9 +56,9 @@ pub struct ListenerOptions {
     pub frame_max: u32,
     /// Interval of heartbeats that is proposed to clients; what the client answers holds.
     pub heartbeat: Duration,
-    /// Most open connections at a time; further ones are told so when they have logged in.
+    /// Most connections at a time that have logged in; further ones are told so when they open.
     pub max_connections: usize,
-    /// Most connections at a time that have not logged in and opened yet; an older one is closed for each further one.
+    /// Most connections at a time that have not logged in yet; an older one is closed for each further one.
     pub max_pending: usize,
     /// A client must have opened its connection within this time.
     pub handshake_timeout: Duration,
@@ -71,8 +71,8 @@ pub struct ListenerOptions {
 }
 
 impl ListenerOptions {
-    /// The defaults with the given address: 128 channels, frames of 128 KiB, heartbeats of 60 s, 1024 open connections and 256 in their
-    /// handshake of at most 5 s, 256 MiB for bodies.
+    /// The defaults with the given address: 128 channels, frames of 128 KiB, heartbeats of 60 s, 1024 connections and 256 that have not
+    /// logged in yet, handshakes of at most 5 s, 256 MiB for bodies.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
@@ -138,7 +138,7 @@ impl Broker {
         let limit = self.options.max_pending;
         if let Some(given_up) = self.connections.begin(connection, limit) {
             count(&self.counters.refused);
-            tracing::debug!(peer = %given_up.peer, limit, "too many AMQP connections in their handshake, this one is closed");
+            tracing::debug!(peer = %given_up.peer, limit, "too many AMQP connections that have not logged in, this one is closed");
         }
         // a connection accepted while the listener closes must not be forgotten
         if self.closing.load(Ordering::SeqCst) {
