@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use ferrocti_accounts::{Accounts, AdminSettings};
 use ferrocti_api::{AppState, Options, Services};
 use ferrocti_broker::Queues;
-use ferrocti_connectors::{Accounts, AdminSettings, Connectors, PlatformKey};
+use ferrocti_connectors::{Connectors, PlatformKey};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::{Clock, ManualClock, SeededEntropy};
 use ferrocti_model::{Key, Registry, StixId, ids};

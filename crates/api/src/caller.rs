@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use ferrocti_access::{Actor, Markings};
+use ferrocti_access::Actor;
 use ferrocti_graphql::{Error, Refusal};
-use ferrocti_ingest::actors;
-use ferrocti_model::StixId;
 use ferrocti_store::{Snapshot, Visibility};
 
 use crate::AppState;
@@ -80,7 +78,8 @@ pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Re
             .services()
             .accounts
             .authenticate(token)
-            .map_err(|error| refuse(500, Fault::from_connectors(&error)))?,
+            .map_err(|error| refuse(500, error.into()))?
+            .map(|found| Arc::clone(found.actor())),
         None => None,
     };
     if headers.draft.is_some() && own.is_some() {
@@ -107,11 +106,11 @@ pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Re
             ));
         }
         let visible = match &actor {
-            Some(actor) => visibility(snapshot, actor)?,
+            Some(actor) => ferrocti_accounts::visibility(snapshot, actor)?,
             None => Visibility::Sets([].into()),
         };
         Ok(Caller {
-            actor: actor.map(Arc::new),
+            actor,
             visible,
             host: headers.host.clone(),
         })
@@ -131,28 +130,17 @@ fn refuse(status: u16, fault: Fault) -> Refusal {
     Refusal::new(status, Error::from(fault.into_inner()))
 }
 
-/// The user in whose name a privileged caller speaks; an unknown one is nobody.
-fn applicant_actor(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<Actor>, Fault> {
+/// The user in whose name a privileged caller speaks; an unknown one, and one that is not let in, is nobody.
+fn applicant_actor(snapshot: &Snapshot<'_>, id: &str) -> Result<Option<Arc<Actor>>, Fault> {
     let user = match id.parse() {
         Ok(id) => snapshot.user_by_id(id)?,
         Err(_) => None,
     };
-    Ok(match user {
-        Some(user) if user.status == "Active" => Some(actors::of_user(snapshot, &user)?),
-        _ => None,
-    })
-}
-
-/// What an actor may see.
-pub(crate) fn visibility(snapshot: &Snapshot<'_>, actor: &Actor) -> Result<Visibility, Fault> {
-    match &actor.markings {
-        Markings::Only(allowed) if !actor.bypass() => {
-            let keys: Vec<_> = allowed.iter().map(StixId::key).collect();
-            let markings: Vec<_> = snapshot.resolve(&keys)?.into_iter().flatten().collect();
-            Ok(snapshot.allowed_sets(&markings)?)
-        }
-        _ => Ok(Visibility::All),
-    }
+    let Some(user) = user else {
+        return Ok(None);
+    };
+    let rights = ferrocti_accounts::rights(snapshot, user.row)?;
+    Ok(rights.map(|rights| Arc::clone(&rights.actor)))
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Errors with upstream's codes, by which clients decide; the number is told inside the error, the HTTP status stays 200.
 
 use ferrocti_access::Denial;
+use ferrocti_accounts::AccountError;
 use ferrocti_connectors::ConnectorError;
 use ferrocti_graphql::FieldError;
 use ferrocti_store::StoreError;
 
 /// Codes that clients know.
 pub(crate) mod code {
+    pub(crate) const AUTH_FAILURE: &str = "AUTH_FAILURE";
     pub(crate) const AUTH_REQUIRED: &str = "AUTH_REQUIRED";
     pub(crate) const FORBIDDEN: &str = "FORBIDDEN_ACCESS";
     pub(crate) const FUNCTIONAL: &str = "FUNCTIONAL_ERROR";
@@ -120,10 +122,20 @@ impl From<ConnectorError> for Fault {
     }
 }
 
+impl From<AccountError> for Fault {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Denied(denial) => Self::denied(&denial),
+            AccountError::Store(error) => error.into(),
+            other => Self::new(other.code(), other.to_string()),
+        }
+    }
+}
+
 /// The number and the family that go with a code.
 fn facts(code: &str) -> (u16, &'static str) {
     match code {
-        code::AUTH_REQUIRED => (401, "BUSINESS"),
+        code::AUTH_REQUIRED | code::AUTH_FAILURE => (401, "BUSINESS"),
         code::FORBIDDEN => (403, "BUSINESS"),
         code::MISSING_REFERENCE => (404, "BUSINESS"),
         code::FUNCTIONAL | code::ALREADY_DELETED | code::WORK_NOT_ALIVE => (400, "BUSINESS"),

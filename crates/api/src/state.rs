@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrocti_accounts::Accounts;
 use ferrocti_broker::Queues;
-use ferrocti_connectors::{Accounts, Connectors};
+use ferrocti_connectors::Connectors;
 use ferrocti_graphql::{Engine, Limits, Schema, SchemaError};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::{Clock, Millis};

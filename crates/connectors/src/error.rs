@@ -1,10 +1,10 @@
-//! Why something about a connector or an account was refused.
+//! Why something about a connector was refused.
 
-use ferrocti_access::{Denial, password::PasswordError, token::TokenError};
+use ferrocti_access::Denial;
 use ferrocti_broker::QueueError;
 use ferrocti_store::StoreError;
 
-/// Why something about a connector or an account was refused. Every text tells what to do.
+/// Why something about a connector was refused. Every text tells what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
     /// No such connector.
@@ -24,12 +24,6 @@ pub enum ConnectorError {
     /// A value that does not fit.
     #[error("{0}")]
     Invalid(String),
-    /// A token that an operator gave does not fit.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// A password that an operator gave does not fit.
-    #[error(transparent)]
-    Password(#[from] PasswordError),
     /// The queues failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -43,9 +37,7 @@ impl ConnectorError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotFound(_) | Self::NoSuchVersion { .. } | Self::Token(_) | Self::Password(_) => {
-                "FUNCTIONAL_ERROR"
-            }
+            Self::NotFound(_) | Self::NoSuchVersion { .. } => "FUNCTIONAL_ERROR",
             Self::Denied(_) => "FORBIDDEN_ACCESS",
             Self::Invalid(_) => "VALIDATION_ERROR",
             Self::Queue(_) | Self::Store(_) => "DATABASE_ERROR",

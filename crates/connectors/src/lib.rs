@@ -1,13 +1,11 @@
-//! The life of connectors: registration, state and its history, broker credentials; and the accounts they run under.
+//! The life of connectors: registration, state and its history, broker credentials.
 
-mod accounts;
 mod error;
 mod keys;
 mod login;
 mod registry;
 pub mod state;
 
-pub use accounts::{Accounts, AdminSettings, Generated};
 pub use error::ConnectorError;
 pub use keys::PlatformKey;
 pub use login::BrokerLogin;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use ferrocti_access::{Action, Actor, may};
+use ferrocti_accounts::{Acting, Scope, Subject, record};
 use ferrocti_broker::{Depth, Queues};
 use ferrocti_ingest::works;
 use ferrocti_model::clock::{Clock, Millis};
-use ferrocti_store::{Connector, NewAudit, Snapshot, StateVersion, Store, Tx};
+use ferrocti_store::{Connector, Snapshot, StateVersion, Store, Tx};
 use serde_json::{Value, json};
 
 use crate::{
@@ -184,12 +185,18 @@ impl Connectors {
             };
             tx.put_connector(&connector)?;
             match known {
-                None => audit(tx, actor, "connector.create", &connector, None)?,
+                None => audit(
+                    tx,
+                    actor,
+                    (Scope::Create, "creates connector"),
+                    &connector,
+                    None,
+                )?,
                 Some(before) if before.user != connector.user => {
                     audit(
                         tx,
                         actor,
-                        "connector.take_over",
+                        (Scope::Update, "takes over connector"),
                         &connector,
                         Some(json!({ "former_user": before.user })),
                     )?;
@@ -276,7 +283,7 @@ impl Connectors {
             audit(
                 tx,
                 actor,
-                "connector.reset_state",
+                (Scope::Update, "resets the state of connector"),
                 &connector,
                 Some(json!({ "pushes_dropped": dropped })),
             )?;
@@ -321,7 +328,7 @@ impl Connectors {
             audit(
                 tx,
                 actor,
-                "connector.restore_state",
+                (Scope::Update, "restores the state of connector"),
                 &connector,
                 Some(json!({ "version": version })),
             )?;
@@ -350,11 +357,23 @@ impl Connectors {
                 tx.delete_pushes_of(id)?;
                 tx.delete_queue_mark(&push(id))?;
                 tx.delete_connector(id)?;
-                audit(tx, actor, "connector.delete", &connector, None)
+                audit(
+                    tx,
+                    actor,
+                    (Scope::Delete, "deletes connector"),
+                    &connector,
+                    None,
+                )
             } else {
                 connector.last_ping = None;
                 tx.put_connector(&connector)?;
-                audit(tx, actor, "connector.sign_off", &connector, None)
+                audit(
+                    tx,
+                    actor,
+                    (Scope::Update, "signs off connector"),
+                    &connector,
+                    None,
+                )
             }
         })
     }
@@ -463,18 +482,17 @@ fn managed(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connector
 fn audit(
     tx: &mut Tx<'_>,
     actor: &Actor,
-    event: &str,
+    (scope, what): (Scope, &str),
     connector: &Connector,
     data: Option<Value>,
 ) -> Result<(), ConnectorError> {
-    let message = format!("{event}: {} ({})", connector.name, connector.id);
-    tx.audit(&NewAudit {
-        actor: Some(actor.user_row),
-        event,
-        status: "success",
-        message: &message,
-        data: data.as_ref(),
-    })?;
+    let subject = Subject {
+        kind: "Connector",
+        id: &connector.id,
+        name: &connector.name,
+    };
+    let message = format!("{what} `{}`", connector.name);
+    record(tx, &Acting::of(actor), scope, Some(subject), &message, data)?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use ferrocti_accounts::Acting;
 use serde_json::json;
 
 use crate::{
@@ -81,8 +82,12 @@ fn add_in_directory(dir: &Path, name: &str, max_confidence: u8, json: bool) -> R
     let store = platform::open_store(&directory(Some(&dir.to_owned()))?)?;
     let accounts = platform::accounts(&store);
     // whoever may write the directory is its administrator
-    let (user, token) =
-        accounts.add_connector_account(&*accounts.system()?, name, max_confidence)?;
+    let (user, token) = accounts.add_connector(
+        &Acting::of(&*accounts.system()?),
+        name,
+        Some(max_confidence),
+        None,
+    )?;
     print_account(json, &user.id.to_string(), &user.email, &token);
     Ok(())
 }

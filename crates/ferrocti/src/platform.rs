@@ -3,8 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
+use ferrocti_accounts::{Accounts, AdminSettings, Generated};
 use ferrocti_broker::Queues;
-use ferrocti_connectors::{Accounts, AdminSettings, Connectors, Generated};
+use ferrocti_connectors::Connectors;
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::Clock;
 use ferrocti_store::Store;

@@ -1,8 +1,10 @@
 //! The example that `ferrocti quickstart` loads: a made-up intelligence picture, delivered as a connector would deliver it.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
 use ferrocti_access::Actor;
-use ferrocti_connectors::{Accounts, Connectors, Registration};
+use ferrocti_connectors::{Connectors, Registration};
 use ferrocti_ingest::{Ingest, works};
 use ferrocti_store::{NoteKind, Store, StoreError, Visibility, WorkStatus};
 use serde_json::json;
@@ -27,12 +29,7 @@ pub struct Report {
 }
 
 /// Loads the example unless an earlier start did.
-pub fn load(
-    ingest: &Ingest,
-    store: &Store,
-    connectors: &Connectors,
-    accounts: &Accounts,
-) -> Result<Report> {
+pub fn load(ingest: &Ingest, store: &Store, connectors: &Connectors) -> Result<Report> {
     if store.read(|snapshot| snapshot.setting(LOADED))?.is_some() {
         return Ok(Report {
             loaded_now: false,
@@ -43,9 +40,10 @@ pub fn load(
     }
     let admin = store
         .read(|snapshot| match snapshot.user_by_id(Actor::ADMIN_ID)? {
-            Some(user) => accounts.actor(snapshot, user.row),
+            Some(user) => ferrocti_accounts::rights(snapshot, user.row),
             None => Ok(None),
         })?
+        .map(|rights| Arc::clone(&rights.actor))
         .context("the administrator's account is missing or not active")?;
     connectors.register(
         &admin,

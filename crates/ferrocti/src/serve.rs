@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use ferrocti_accounts::Generated;
 use ferrocti_api::{AppState, Services};
 use ferrocti_broker::amqp::{Listener, ListenerOptions};
-use ferrocti_connectors::{BrokerLogin, Generated};
+use ferrocti_connectors::BrokerLogin;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -133,16 +134,14 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
     });
     let housekeeping = tokio::spawn(tidy(platform.store.clone()));
     if with_example {
-        let (ingest, store, connectors, accounts) = (
+        let (ingest, store, connectors) = (
             platform.ingest.clone(),
             platform.store.clone(),
             platform.connectors.clone(),
-            platform.accounts.clone(),
         );
-        let report = tokio::task::spawn_blocking(move || {
-            quickstart::load(&ingest, &store, &connectors, &accounts)
-        })
-        .await??;
+        let report =
+            tokio::task::spawn_blocking(move || quickstart::load(&ingest, &store, &connectors))
+                .await??;
         say.example(&report, &base);
     }
 

@@ -1,51 +1,17 @@
-//! From a stored user to the actor on whose behalf things are done.
+//! On whose behalf what comes from a connector is done.
 
 use std::sync::Arc;
 
-use ferrocti_access::{Actor, Capabilities, Confidence, Markings};
-use ferrocti_model::Key;
-use ferrocti_store::{Snapshot, StoreError, User};
+use ferrocti_access::Actor;
+use ferrocti_store::{Snapshot, StoreError};
 use uuid::Uuid;
 
 use crate::message::Reason;
 
-/// The actor that a user is.
-pub fn of_user(snapshot: &Snapshot<'_>, user: &User) -> Result<Actor, StoreError> {
-    let markings = match &user.markings {
-        None => Markings::All,
-        Some(ids) => {
-            let keys: Vec<Key> = ids.iter().map(|id| Key::internal(*id)).collect();
-            let mut allowed = Vec::with_capacity(keys.len());
-            for iid in snapshot.resolve(&keys)?.into_iter().flatten() {
-                allowed.extend(snapshot.head(iid)?.map(|(_, standard)| standard));
-            }
-            Markings::Only(allowed)
-        }
-    };
-    Ok(Actor {
-        user_id: user.id,
-        user_row: user.row,
-        name: user.name.clone(),
-        capabilities: user
-            .capabilities
-            .iter()
-            .map(String::as_str)
-            .collect::<Capabilities>(),
-        markings,
-        email: user.email.clone(),
-        confidence: Some(Confidence::of(user.max_confidence)),
-        no_creators: false,
-        restrict_delete: false,
-        service_account: user.service_account,
-    })
-}
-
-/// The actor of a user's row number; `None`: the user does not exist any more.
+/// The actor of a user's row number; `None`: the user does not exist any more, or is not let in.
 pub fn of_row(snapshot: &Snapshot<'_>, row: i64) -> Result<Option<Arc<Actor>>, StoreError> {
-    match snapshot.user(row)? {
-        Some(user) => Ok(Some(Arc::new(of_user(snapshot, &user)?))),
-        None => Ok(None),
-    }
+    let rights = ferrocti_accounts::rights(snapshot, row)?;
+    Ok(rights.map(|rights| Arc::clone(&rights.actor)))
 }
 
 /// The actor for messages of a connector: its own user, or the applicant if that user may act for others.
@@ -68,10 +34,11 @@ pub fn of_connector(
     match applicant {
         Some(applicant) if applicant != own.user_id && own.may_impersonate() => {
             let user = snapshot.user_by_id(applicant)?;
-            Ok(Ok(match user {
-                Some(user) => Arc::new(of_user(snapshot, &user)?),
-                None => own,
-            }))
+            let actor = user
+                .map(|user| of_row(snapshot, user.row))
+                .transpose()?
+                .flatten();
+            Ok(Ok(actor.unwrap_or(own)))
         }
         _ => Ok(Ok(own)),
     }

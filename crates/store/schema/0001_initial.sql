@@ -103,7 +103,7 @@ CREATE TABLE high_water (
   value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Who may speak.
+-- Who may speak, and what follows from it. Everything here but tokens and sessions decides rights: whoever writes raises the rights version.
 CREATE TABLE user (
   id              INTEGER PRIMARY KEY AUTOINCREMENT, -- history and audit go on naming a deleted user
   uuid            BLOB NOT NULL UNIQUE,
@@ -111,13 +111,71 @@ CREATE TABLE user (
   name            TEXT NOT NULL,
   password        TEXT,                  -- hash with its parameters
   service_account INTEGER NOT NULL,
-  capabilities    TEXT NOT NULL,         -- JSON array of names
-  max_confidence  INTEGER NOT NULL,
-  markings        TEXT,                  -- JSON array of internal ids; NULL: all
+  external        INTEGER NOT NULL,      -- kept by the configuration or by a directory, not by hand
   status          TEXT NOT NULL,
+  expires_at      INTEGER,               -- from when on the account is refused
+  max_confidence  INTEGER,               -- NULL: that of the groups
+  overrides       TEXT NOT NULL,         -- JSON: entity type -> confidence
+  profile         TEXT NOT NULL,         -- JSON: what only is shown
   created_at      INTEGER NOT NULL,
   updated_at      INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE user_group (
+  id                  INTEGER PRIMARY KEY AUTOINCREMENT,
+  uuid                BLOB NOT NULL UNIQUE,
+  name                TEXT NOT NULL,
+  name_key            TEXT NOT NULL UNIQUE, -- lower case
+  default_assignation INTEGER NOT NULL,
+  auto_new_marking    INTEGER NOT NULL,
+  auto_integration    INTEGER NOT NULL,
+  no_creators         INTEGER NOT NULL,
+  restrict_delete     INTEGER NOT NULL,
+  max_confidence      INTEGER,
+  overrides           TEXT NOT NULL,     -- JSON: entity type -> confidence
+  default_markings    TEXT NOT NULL,     -- JSON: [{entity_type, values}]
+  max_shareable       TEXT NOT NULL,     -- JSON: [{marking_type, value}]
+  profile             TEXT NOT NULL,     -- JSON: what only is shown
+  created_at          INTEGER NOT NULL,
+  updated_at          INTEGER NOT NULL
+) STRICT;
+CREATE TABLE role (
+  id                 INTEGER PRIMARY KEY AUTOINCREMENT,
+  uuid               BLOB NOT NULL UNIQUE,
+  name               TEXT NOT NULL,
+  name_key           TEXT NOT NULL UNIQUE, -- lower case
+  description        TEXT,
+  capabilities       TEXT NOT NULL,      -- JSON array of names
+  draft_capabilities TEXT NOT NULL,      -- JSON array of names
+  sensitive          INTEGER NOT NULL,   -- may change what is protected
+  created_at         INTEGER NOT NULL,
+  updated_at         INTEGER NOT NULL
+) STRICT;
+CREATE TABLE membership (
+  user INTEGER NOT NULL,
+  grp  INTEGER NOT NULL,
+  PRIMARY KEY (user, grp)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX membership_group ON membership(grp);
+CREATE TABLE group_role (
+  grp  INTEGER NOT NULL,
+  role INTEGER NOT NULL,
+  PRIMARY KEY (grp, role)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX group_role_role ON group_role(role);
+-- Granted markings; a row goes with its marking.
+CREATE TABLE group_marking (
+  grp INTEGER NOT NULL,
+  iid INTEGER NOT NULL,
+  PRIMARY KEY (grp, iid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX group_marking_marking ON group_marking(iid);
+-- Membership in organisations; a row goes with its organisation.
+CREATE TABLE user_organization (
+  user INTEGER NOT NULL,
+  iid  INTEGER NOT NULL,
+  PRIMARY KEY (user, iid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX user_organization_organization ON user_organization(iid);
 CREATE TABLE token (
   id         INTEGER PRIMARY KEY,
   uuid       BLOB NOT NULL UNIQUE,
@@ -126,10 +184,30 @@ CREATE TABLE token (
   hash       BLOB NOT NULL UNIQUE,       -- SHA-256
   masked     TEXT NOT NULL,
   created_at INTEGER NOT NULL,
+  created_by INTEGER,                    -- user.id
   expires_at INTEGER,
-  last_used  INTEGER
+  last_used  INTEGER,
+  UNIQUE (user, name)
 ) STRICT;
-CREATE INDEX token_user ON token(user);
+CREATE TABLE session (
+  hash       BLOB PRIMARY KEY,           -- SHA-256 of the secret in the cookie
+  uuid       BLOB NOT NULL UNIQUE,
+  user       INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  used_at    INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  address    TEXT,
+  agent      TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_user ON session(user);
+CREATE INDEX session_expiry ON session(expires_at);
+-- Failed logins by account and by address.
+CREATE TABLE login_failure (
+  key          TEXT PRIMARY KEY,
+  failures     INTEGER NOT NULL,
+  last_at      INTEGER NOT NULL,
+  locked_until INTEGER
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE connector (
   id                    TEXT PRIMARY KEY,
@@ -213,14 +291,26 @@ CREATE TABLE setting (
   value TEXT NOT NULL                    -- JSON
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE audit (
-  seq     INTEGER PRIMARY KEY,
-  at      INTEGER NOT NULL,
-  actor   INTEGER,
-  event   TEXT NOT NULL,
-  status  TEXT NOT NULL,
-  message TEXT NOT NULL,
-  data    TEXT                           -- JSON
+  seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+  uuid         BLOB NOT NULL UNIQUE,
+  at           INTEGER NOT NULL,
+  actor        INTEGER,                  -- user.id
+  applicant    INTEGER,                  -- user.id: who spoke in the name of the actor
+  event_type   TEXT NOT NULL,
+  event_scope  TEXT NOT NULL,
+  event_access TEXT NOT NULL,
+  status       TEXT NOT NULL,
+  entity_type  TEXT,
+  entity_id    TEXT,
+  entity_name  TEXT,
+  address      TEXT,
+  agent        TEXT,
+  message      TEXT NOT NULL,
+  data         TEXT                      -- JSON
 ) STRICT;
+CREATE INDEX audit_at ON audit(at);
+CREATE INDEX audit_actor ON audit(actor);
+CREATE INDEX audit_entity ON audit(entity_id) WHERE entity_id IS NOT NULL;
 CREATE TABLE queue_mark (
   queue TEXT PRIMARY KEY,
   mark  INTEGER NOT NULL

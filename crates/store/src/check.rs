@@ -83,6 +83,27 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     ("every event has a known origin", "SELECT count(*) FROM history h WHERE h.origin IS NOT NULL AND NOT EXISTS (SELECT 1 FROM origin WHERE id = h.origin)"),
     ("every token belongs to a user", "SELECT count(*) FROM token t WHERE NOT EXISTS (SELECT 1 FROM user WHERE id = t.user)"),
+    ("every session belongs to a user", "SELECT count(*) FROM session s WHERE NOT EXISTS (SELECT 1 FROM user WHERE id = s.user)"),
+    (
+        "both ends of every membership exist",
+        "SELECT count(*) FROM membership m
+         WHERE NOT EXISTS (SELECT 1 FROM user WHERE id = m.user) OR NOT EXISTS (SELECT 1 FROM user_group WHERE id = m.grp)",
+    ),
+    (
+        "groups have roles that exist",
+        "SELECT count(*) FROM group_role g
+         WHERE NOT EXISTS (SELECT 1 FROM user_group WHERE id = g.grp) OR NOT EXISTS (SELECT 1 FROM role WHERE id = g.role)",
+    ),
+    (
+        "groups are granted markings that exist",
+        "SELECT count(*) FROM group_marking g
+         WHERE NOT EXISTS (SELECT 1 FROM user_group WHERE id = g.grp) OR NOT EXISTS (SELECT 1 FROM object WHERE iid = g.iid)",
+    ),
+    (
+        "users belong to organisations that exist",
+        "SELECT count(*) FROM user_organization m
+         WHERE NOT EXISTS (SELECT 1 FROM user WHERE id = m.user) OR NOT EXISTS (SELECT 1 FROM object WHERE iid = m.iid)",
+    ),
 ];
 
 impl Store {

@@ -270,6 +270,7 @@ impl Tx<'_> {
         self.insert_edges(iid, object.edges)?;
         self.index_text(iid, object.name, object.text);
         self.caches.keys.put(standard, iid);
+        self.object_made(object.kind.code, iid)?;
         Ok(iid)
     }
 
@@ -285,16 +286,22 @@ impl Tx<'_> {
             let text =
                 std::str::from_utf8(&document).map_err(|error| corrupt("attributes", error))?;
             let changed = self
-                .sql("UPDATE object SET attributes = ?2, updated_at = ?3, inputs = ?4 WHERE iid = ?1")?
-                .execute(params![iid, text, now, inputs])?;
+                .sql("UPDATE object SET attributes = ?2, updated_at = ?3, inputs = ?4 WHERE iid = ?1 RETURNING type")?
+                .query_row(params![iid, text, now, inputs], |row| row.get(0))
+                .optional()?;
             self.caches.scratch = document;
             changed
         } else {
-            self.sql("UPDATE object SET updated_at = ?2, inputs = ?3 WHERE iid = ?1")?
-                .execute(params![iid, now, inputs])?
+            self.sql(
+                "UPDATE object SET updated_at = ?2, inputs = ?3 WHERE iid = ?1 RETURNING type",
+            )?
+            .query_row(params![iid, now, inputs], |row| row.get(0))
+            .optional()?
         };
-        if changed == 0 {
-            return Err(StoreError::NoObject(iid));
+        let code: u16 = changed.ok_or(StoreError::NoObject(iid))?;
+        if code == self.shared.marking_kind {
+            // its type or its order decides who may see what
+            self.rights_changed()?;
         }
         if let Some(confidence) = change.confidence {
             self.sql("UPDATE object SET confidence = ?2 WHERE iid = ?1")?
@@ -369,6 +376,7 @@ impl Tx<'_> {
         if is_end {
             return Err(StoreError::StillReferenced(iid));
         }
+        self.object_leaves(code, iid)?;
         // an object may be marked by itself
         self.forget_marking(iid)?;
         let marking_set: i64 = self

@@ -17,6 +17,8 @@ pub struct Snapshot<'c> {
     pub(crate) shared: &'c Shared,
     /// Changes of `object_count` that are not written yet; always empty outside of a [`Tx`].
     pub(crate) counts: RefCell<HashMap<(u16, i64), i64>>,
+    /// Whether this is what a transaction sees, which may be undone.
+    writing: bool,
 }
 
 impl<'c> Snapshot<'c> {
@@ -25,7 +27,31 @@ impl<'c> Snapshot<'c> {
             conn,
             shared,
             counts: RefCell::default(),
+            writing: false,
         }
+    }
+
+    /// Whether this shows what is not committed yet: what follows from row numbers seen here must not be kept.
+    #[must_use]
+    pub fn is_uncommitted(&self) -> bool {
+        self.writing
+    }
+
+    /// What a layer above keeps about this store in memory, for as long as the store is open. There is room for one thing; whoever asks
+    /// for another type gets a fresh one each time.
+    pub fn beside<T: std::any::Any + Clone + Default + Send + Sync>(&self) -> T {
+        self.shared
+            .beside
+            .get_or_init(|| Box::new(T::default()))
+            .downcast_ref::<T>()
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The current time. Within a transaction [`Tx::now`] is the time that counts.
+    #[must_use]
+    pub fn clock_now(&self) -> Millis {
+        self.shared.options.clock.now()
     }
 
     pub(crate) fn sql(&self, sql: &str) -> Result<CachedStatement<'c>> {
@@ -52,7 +78,10 @@ impl<'c> Tx<'c> {
     pub(crate) fn new(conn: &'c Connection, caches: &'c mut Caches, shared: &'c Shared) -> Self {
         let now = caches.tick(shared.options.clock.now());
         Self {
-            snapshot: Snapshot::new(conn, shared),
+            snapshot: Snapshot {
+                writing: true,
+                ..Snapshot::new(conn, shared)
+            },
             caches,
             texts: BTreeMap::new(),
             now,

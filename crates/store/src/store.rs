@@ -1,15 +1,19 @@
 //! The store as its users hold it: opening, snapshots for reading, shared transactions for writing.
 
 use std::{
+    any::Any,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize},
     },
     thread::JoinHandle,
 };
 
-use ferrocti_model::clock::{Clock, Entropy};
+use ferrocti_model::{
+    clock::{Clock, Entropy},
+    registry::Registry,
+};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 
@@ -18,7 +22,7 @@ use crate::{
     error::Result,
     lock::{self, DirectoryLock},
     maintenance::{self, Upkeep},
-    markings, schema,
+    markings, rights, schema,
     writer::{self, Writer},
 };
 
@@ -96,12 +100,17 @@ pub(crate) struct Shared {
     pub path: PathBuf,
     pub options: Options,
     pub marking_ref: u16,
+    /// Codes of the types that rights depend on.
+    pub marking_kind: u16,
+    pub organization_kind: u16,
     pub writer: Mutex<Writer>,
     /// Writers that want the lock but do not have it yet.
     pub waiting: AtomicUsize,
     pub readers: Mutex<Readers>,
     pub reader_free: Condvar,
     pub upkeep: Upkeep,
+    /// See [`Snapshot::beside`].
+    pub beside: OnceLock<Box<dyn Any + Send + Sync>>,
     /// Whether memory was given back since the last use.
     pub relaxed: AtomicBool,
     // last: the directory is free only when all connections are closed
@@ -131,11 +140,14 @@ impl Store {
         let writer = Writer::new(conn)?;
         let shared = Arc::new(Shared {
             marking_ref: markings::reference_code(),
+            marking_kind: type_code(rights::MARKING_DEFINITION)?,
+            organization_kind: type_code(rights::ORGANIZATION)?,
             writer: Mutex::new(writer),
             waiting: AtomicUsize::new(0),
             readers: Mutex::default(),
             reader_free: Condvar::new(),
             upkeep: Upkeep::default(),
+            beside: OnceLock::new(),
             relaxed: AtomicBool::new(true),
             path,
             options,
@@ -274,4 +286,11 @@ fn foreign(error: StoreError, path: &Path) -> StoreError {
         }
         _ => error,
     }
+}
+
+fn type_code(name: &str) -> Result<u16> {
+    Registry::get()
+        .by_name(name)
+        .map(|kind| kind.code)
+        .ok_or_else(|| StoreError::Corrupt(format!("the registry knows no {name}")))
 }

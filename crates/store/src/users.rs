@@ -1,17 +1,57 @@
-//! Users and their tokens. Only hashes of tokens and passwords are stored.
+//! Users: who may log in, with the part of their rights that is their own. What groups add is in [`crate::Group`].
+
+use std::collections::BTreeMap;
 
 use ferrocti_model::clock::Millis;
-use rusqlite::{Row, params};
+use rusqlite::{Row, ToSql, params};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    Snapshot, Tx,
+    Iid, Snapshot, Tx,
     error::{Result, corrupt},
     fold::fold,
 };
 
+/// Whether an account is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UserStatus {
+    /// It is.
+    #[default]
+    Active,
+    /// An administrator switched it off.
+    Inactive,
+    /// Locked, by an administrator.
+    Locked,
+    /// Its time is over.
+    Expired,
+}
+
+impl UserStatus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Inactive, Self::Locked, Self::Expired];
+
+    /// The name that clients use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Inactive => "Inactive",
+            Self::Locked => "Locked",
+            Self::Expired => "Expired",
+        }
+    }
+
+    /// The status of a name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+}
+
 /// A user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct User {
     /// Row number, by which everything refers to the user; 0 before it is stored.
     pub row: i64,
@@ -25,43 +65,48 @@ pub struct User {
     pub password: Option<String>,
     /// A connector's or another program's account.
     pub service_account: bool,
-    /// Names of capabilities.
-    pub capabilities: Vec<String>,
-    /// Highest confidence that the user's input may carry.
-    pub max_confidence: u8,
-    /// Internal ids of the allowed markings; `None`: all.
-    pub markings: Option<Vec<Uuid>>,
-    /// `Active`, `Inactive`, …
-    pub status: String,
+    /// Kept by the configuration or by a directory: name, address and password are not changed by hand.
+    pub external: bool,
+    /// Whether it is let in.
+    pub status: UserStatus,
+    /// From when on it is refused; `None`: never.
+    pub expires_at: Option<Millis>,
+    /// Own highest confidence, 0 to 100; `None`: that of the groups counts.
+    pub max_confidence: Option<u8>,
+    /// Own highest confidence by entity type.
+    pub overrides: BTreeMap<String, u8>,
+    /// What is only shown and decides nothing: `firstname`, `lastname`, `description`, `language`, `theme`, …
+    pub profile: Map<String, Value>,
     /// When it was made.
     pub created_at: Millis,
     /// When it was changed last.
     pub updated_at: Millis,
 }
 
-/// A token of a user; the secret itself is nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    /// Public id.
-    pub id: Uuid,
-    /// The user (`User.row`).
-    pub user: i64,
-    /// Readable name.
-    pub name: String,
-    /// SHA-256 of the token.
-    pub hash: [u8; 32],
-    /// What may be shown of it.
-    pub masked: String,
-    /// When it was made.
-    pub created_at: Millis,
-    /// From when on it is refused.
-    pub expires_at: Option<Millis>,
-    /// When it was used last, roughly.
-    pub last_used: Option<Millis>,
+impl User {
+    /// An active person without password and own confidence.
+    #[must_use]
+    pub fn new(id: Uuid, email: &str, name: &str, now: Millis) -> Self {
+        Self {
+            row: 0,
+            id,
+            email: email.to_owned(),
+            name: name.to_owned(),
+            password: None,
+            service_account: false,
+            external: false,
+            status: UserStatus::Active,
+            expires_at: None,
+            max_confidence: None,
+            overrides: BTreeMap::new(),
+            profile: Map::new(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
 }
 
-const USER: &str = "id, uuid, email, name, password, service_account, capabilities, max_confidence, markings, status, created_at, updated_at";
-const TOKEN: &str = "uuid, user, name, hash, masked, created_at, expires_at, last_used";
+const USER: &str = "id, uuid, email, name, password, service_account, external, status, expires_at, max_confidence, overrides, profile, created_at, updated_at";
 
 impl Snapshot<'_> {
     /// The user of a row number.
@@ -90,104 +135,98 @@ impl Snapshot<'_> {
         Ok(users)
     }
 
-    /// The token of a hash, with its user.
-    pub fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<(Token, User)>> {
-        let mut statement = self.sql(&format!("SELECT {TOKEN} FROM token WHERE hash = ?1"))?;
-        let mut rows = statement.query([hash.as_slice()])?;
-        let Some(row) = rows.next()? else {
-            return Ok(None);
-        };
-        let token = token(row)?;
-        Ok(self.user(token.user)?.map(|user| (token, user)))
+    /// The organisations that a user belongs to.
+    pub fn organizations_of(&self, user: i64) -> Result<Vec<Iid>> {
+        self.numbers(
+            "SELECT iid FROM user_organization WHERE user = ?1 ORDER BY iid",
+            user,
+        )
     }
 
-    /// The tokens of a user, oldest first.
-    pub fn tokens_of(&self, user: i64) -> Result<Vec<Token>> {
-        let mut statement = self.sql(&format!(
-            "SELECT {TOKEN} FROM token WHERE user = ?1 ORDER BY id"
-        ))?;
-        let rows = statement.query_map([user], token)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    /// The users that belong to an organisation.
+    pub fn organization_members(&self, organization: Iid) -> Result<Vec<i64>> {
+        self.numbers(
+            "SELECT user FROM user_organization WHERE iid = ?1 ORDER BY user",
+            organization,
+        )
     }
 
-    fn one_user(&self, condition: &str, parameter: impl rusqlite::ToSql) -> Result<Option<User>> {
+    fn one_user(&self, condition: &str, parameter: impl ToSql) -> Result<Option<User>> {
         let mut statement = self.sql(&format!("SELECT {USER} FROM user WHERE {condition}"))?;
         let mut rows = statement.query(params![parameter])?;
         rows.next()?.map(user).transpose()
     }
+
+    /// The first column of all rows that a query with one number finds.
+    pub(crate) fn numbers(&self, sql: &str, of: i64) -> Result<Vec<i64>> {
+        let mut statement = self.sql(sql)?;
+        let rows = statement.query_map([of], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
 }
 
 impl Tx<'_> {
-    /// Stores a new user and sets its row number. Fails when the id or the address is taken.
+    /// Stores a new user and sets its row number and the stored form of its address. Fails when the id or the address is taken.
     pub fn insert_user(&mut self, user: &mut User) -> Result<()> {
         self.write_user(
-            "INSERT INTO user(id, uuid, email, name, password, service_account, capabilities, max_confidence, markings, status, created_at, updated_at)
-             VALUES (nullif(?1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO user(id, uuid, email, name, password, service_account, external, status, expires_at, max_confidence, overrides, profile, created_at, updated_at)
+             VALUES (nullif(?1, 0), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             user,
         )?;
         user.row = self.conn.last_insert_rowid();
-        Ok(())
+        user.email = fold(user.email.trim()).into_owned();
+        self.rights_changed()
     }
 
     /// Writes a user back.
     pub fn update_user(&mut self, user: &User) -> Result<()> {
         self.write_user(
-            "UPDATE user SET uuid = ?2, email = ?3, name = ?4, password = ?5, service_account = ?6, capabilities = ?7, max_confidence = ?8,
-             markings = ?9, status = ?10, created_at = ?11, updated_at = ?12 WHERE id = ?1",
+            "UPDATE user SET uuid = ?2, email = ?3, name = ?4, password = ?5, service_account = ?6, external = ?7, status = ?8, expires_at = ?9,
+             max_confidence = ?10, overrides = ?11, profile = ?12, created_at = ?13, updated_at = ?14 WHERE id = ?1",
             user,
+        )?;
+        self.rights_changed()
+    }
+
+    /// Deletes a user with its tokens, sessions and memberships; whether there was one.
+    pub fn delete_user(&mut self, row: i64) -> Result<bool> {
+        for table in ["token", "session", "membership", "user_organization"] {
+            self.sql(&format!("DELETE FROM {table} WHERE user = ?1"))?
+                .execute([row])?;
+        }
+        let deleted = self.sql("DELETE FROM user WHERE id = ?1")?.execute([row])? > 0;
+        self.rights_changed()?;
+        Ok(deleted)
+    }
+
+    /// Makes a user a member of an organisation; whether it was none before.
+    pub fn add_organization(&mut self, user: i64, organization: Iid) -> Result<bool> {
+        self.pair(
+            "INSERT INTO user_organization(user, iid) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            user,
+            organization,
         )
     }
 
-    /// Deletes a user and its tokens; whether there was one.
-    pub fn delete_user(&mut self, row: i64) -> Result<bool> {
-        self.sql("DELETE FROM token WHERE user = ?1")?
-            .execute([row])?;
-        Ok(self.sql("DELETE FROM user WHERE id = ?1")?.execute([row])? > 0)
+    /// Ends a membership in an organisation; whether there was one.
+    pub fn remove_organization(&mut self, user: i64, organization: Iid) -> Result<bool> {
+        self.pair(
+            "DELETE FROM user_organization WHERE user = ?1 AND iid = ?2",
+            user,
+            organization,
+        )
     }
 
-    /// Stores a token. Fails when its id or hash is taken.
-    pub fn insert_token(&mut self, token: &Token) -> Result<()> {
-        self.sql(&format!(
-            "INSERT INTO token({TOKEN}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-        ))?
-        .execute(params![
-            token.id.as_bytes(),
-            token.user,
-            token.name,
-            token.hash.as_slice(),
-            token.masked,
-            token.created_at,
-            token.expires_at,
-            token.last_used
-        ])?;
-        Ok(())
-    }
-
-    /// Deletes a token; whether there was one.
-    pub fn delete_token(&mut self, id: Uuid) -> Result<bool> {
-        Ok(self
-            .sql("DELETE FROM token WHERE uuid = ?1")?
-            .execute([id.as_bytes()])?
-            > 0)
-    }
-
-    /// Notes that a token was used now.
-    pub fn touch_token(&mut self, id: Uuid) -> Result<()> {
-        let now = self.now();
-        self.sql("UPDATE token SET last_used = ?2 WHERE uuid = ?1")?
-            .execute(params![id.as_bytes(), now])?;
-        Ok(())
+    /// Runs a statement that adds or removes one pair of numbers that decide rights; whether it changed something.
+    pub(crate) fn pair(&mut self, sql: &str, left: i64, right: i64) -> Result<bool> {
+        let changed = self.sql(sql)?.execute([left, right])? > 0;
+        if changed {
+            self.rights_changed()?;
+        }
+        Ok(changed)
     }
 
     fn write_user(&self, sql: &str, user: &User) -> Result<()> {
-        let json = |error: serde_json::Error| corrupt("user", error);
-        let capabilities = serde_json::to_string(&user.capabilities).map_err(json)?;
-        let markings = user
-            .markings
-            .as_ref()
-            .map(serde_json::to_string)
-            .transpose()
-            .map_err(json)?;
         self.sql(sql)?.execute(params![
             user.row,
             user.id.as_bytes(),
@@ -195,10 +234,12 @@ impl Tx<'_> {
             user.name,
             user.password,
             user.service_account,
-            capabilities,
+            user.external,
+            user.status.name(),
+            user.expires_at,
             user.max_confidence,
-            markings,
-            user.status,
+            to_json(&user.overrides)?,
+            to_json(&user.profile)?,
             user.created_at,
             user.updated_at
         ])?;
@@ -206,10 +247,22 @@ impl Tx<'_> {
     }
 }
 
+/// A value as the text of a JSON column.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| corrupt("account", error))
+}
+
+/// The value of a JSON column.
+pub(crate) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
+    let text = row
+        .get_ref(column)?
+        .as_bytes()
+        .map_err(|error| corrupt("account", error))?;
+    serde_json::from_slice(text).map_err(|error| corrupt("account", error))
+}
+
 fn user(row: &Row<'_>) -> Result<User> {
-    let json = |error: serde_json::Error| corrupt("user", error);
-    let capabilities: String = row.get(6)?;
-    let markings: Option<String> = row.get(8)?;
+    let status: String = row.get(7)?;
     Ok(User {
         row: row.get(0)?,
         id: Uuid::from_bytes(row.get(1)?),
@@ -217,27 +270,13 @@ fn user(row: &Row<'_>) -> Result<User> {
         name: row.get(3)?,
         password: row.get(4)?,
         service_account: row.get(5)?,
-        capabilities: serde_json::from_str(&capabilities).map_err(json)?,
-        max_confidence: row.get(7)?,
-        markings: markings
-            .map(|text| serde_json::from_str(&text))
-            .transpose()
-            .map_err(json)?,
-        status: row.get(9)?,
-        created_at: row.get(10)?,
-        updated_at: row.get(11)?,
-    })
-}
-
-fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
-    Ok(Token {
-        id: Uuid::from_bytes(row.get(0)?),
-        user: row.get(1)?,
-        name: row.get(2)?,
-        hash: row.get(3)?,
-        masked: row.get(4)?,
-        created_at: row.get(5)?,
-        expires_at: row.get(6)?,
-        last_used: row.get(7)?,
+        external: row.get(6)?,
+        status: UserStatus::of(&status).ok_or_else(|| corrupt("user", "unknown status"))?,
+        expires_at: row.get(8)?,
+        max_confidence: row.get(9)?,
+        overrides: from_json(row, 10)?,
+        profile: from_json(row, 11)?,
+        created_at: row.get(12)?,
+        updated_at: row.get(13)?,
     })
 }

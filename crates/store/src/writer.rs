@@ -304,6 +304,7 @@ pub struct Caches {
     /// Space for documents on their way into the database.
     pub scratch: Vec<u8>,
     next_iid: Iid,
+    next_rights: i64,
     last_time: Millis,
 }
 
@@ -317,9 +318,12 @@ impl Caches {
         let last = one("SELECT max(iid) FROM object")?
             .max(one("SELECT max(value) FROM high_water WHERE name = 'iid'")?);
         let last_time = one("SELECT created_at FROM object WHERE iid = (SELECT max(iid) FROM object) UNION ALL SELECT 0")?
+            .max(one("SELECT at FROM audit WHERE seq = (SELECT max(seq) FROM audit) UNION ALL SELECT 0")?)
             .max(one("SELECT at FROM history WHERE seq = (SELECT max(seq) FROM history) UNION ALL SELECT 0")?);
+        let rights = one("SELECT max(value) FROM high_water WHERE name = 'rights'")?;
         Ok(Self {
             next_iid: last + 1,
+            next_rights: rights + 1,
             last_time,
             ..Self::default()
         })
@@ -336,6 +340,13 @@ impl Caches {
         let iid = self.next_iid;
         self.next_iid += 1;
         iid
+    }
+
+    /// A version of rights that was never used since the store was opened.
+    pub fn take_rights_version(&mut self) -> i64 {
+        let version = self.next_rights;
+        self.next_rights += 1;
+        version
     }
 
     /// Forgets everything that a rollback may have made wrong.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ferrocti_accounts::Acting;
 use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_model::clock::format_date;
 use ferrocti_model::{Key, Registry};
@@ -46,10 +47,11 @@ impl Resolution<'_> {
             .filter(|confidence| *confidence <= 100)
             .ok_or_else(|| Fault::functional("max_confidence lies between 0 and 100."))?;
         let name = call.text("name").unwrap_or_default();
-        let (user, token) = self.state.services().accounts.add_connector_account(
-            self.actor()?,
+        let (user, token) = self.state.services().accounts.add_connector(
+            &Acting::of(self.actor()?),
             name,
-            confidence,
+            Some(confidence),
+            None,
         )?;
         Ok(Resolved::Node(Node::Data(
             "ConnectorAccount",
@@ -77,17 +79,21 @@ impl Resolution<'_> {
     pub(super) fn me_field<'p>(&self, call: &FieldCall<'_>, user: &'p User) -> Answer<'p> {
         Ok(match call.name {
             "capabilities" => Resolved::nodes(
-                user.capabilities
+                self.actor()?
+                    .capabilities
                     .iter()
                     .enumerate()
                     .map(|(order, name)| capability(order, name)),
             ),
             "capabilitiesInDraft" | "administrated_organizations" => Resolved::List(Vec::new()),
             "groups" | "objectOrganization" => Resolved::Node(Node::Connection(Arc::default())),
-            "effective_confidence_level" => Resolved::Node(Node::Data(
-                "EffectiveConfidenceLevel",
-                json!({ "max_confidence": user.max_confidence, "overrides": [], "source": { "type": "User" } }),
-            )),
+            "effective_confidence_level" => match &self.actor()?.confidence {
+                Some(confidence) => Resolved::Node(Node::Data(
+                    "EffectiveConfidenceLevel",
+                    json!({ "max_confidence": confidence.max, "overrides": [], "source": { "type": "User" } }),
+                )),
+                None => Resolved::Null,
+            },
             _ => self.user_field(call, user)?,
         })
     }

@@ -221,11 +221,16 @@ fn objects_with_markings_that_a_user_lacks_do_not_exist_for_him() {
     fixture
         .store
         .write(|tx| {
-            let (_, mut user) = tx
+            let (_, user) = tx
                 .token_by_hash(&ferrocti_access::token::hash(&token))?
                 .unwrap();
-            user.markings = Some(vec![green.0.parse().unwrap()]);
-            tx.update_user(&user)
+            let connectors = tx.groups_of(user.row)?[0];
+            for definition in tx.marking_definitions()? {
+                if definition.internal != green.0.parse::<uuid::Uuid>().unwrap() {
+                    tx.revoke_marking(connectors, definition.iid)?;
+                }
+            }
+            Ok::<_, ferrocti_store::StoreError>(())
         })
         .unwrap();
     let add = "mutation M($input: MalwareAddInput!) { malwareAdd(input: $input) { id } }";

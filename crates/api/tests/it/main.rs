@@ -18,9 +18,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use ferrocti_access::Actor;
+use ferrocti_accounts::{Accounts, Acting, AdminSettings};
 use ferrocti_api::{AppState, Options, Services};
 use ferrocti_broker::Queues;
-use ferrocti_connectors::{Accounts, AdminSettings, Connectors, PlatformKey};
+use ferrocti_connectors::{Connectors, PlatformKey};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::{Clock, ManualClock, SeededEntropy};
 use ferrocti_store::{Durability, Store};
@@ -69,7 +70,7 @@ impl Fixture {
             token: Some(ADMIN.to_owned()),
         };
         accounts.ensure_admin(&settings).unwrap();
-        let admin = Arc::new(accounts.authenticate(ADMIN).unwrap().unwrap());
+        let admin = Arc::clone(accounts.authenticate(ADMIN).unwrap().unwrap().actor());
         ferrocti_ingest::boot::run(&store, &accounts.system().unwrap()).unwrap();
         let connectors = Connectors::new(
             store.clone(),
@@ -113,7 +114,7 @@ impl Fixture {
     /// The token of a fresh service account of a connector.
     pub(crate) fn service(&self, name: &str) -> String {
         self.accounts
-            .add_connector_account(&self.admin, name, 60)
+            .add_connector(&Acting::of(&self.admin), name, Some(60), None)
             .unwrap()
             .1
     }

@@ -285,7 +285,7 @@ fn a_reset_completes_the_works_whose_messages_it_discards() {
         .store
         .write(|tx| {
             let work = works::add(tx, &fixture.admin, &new)?;
-            works::expect(tx, &work.id, 5)?;
+            works::expect(tx, &work.id, 5).unwrap();
             Ok::<_, StoreError>(work)
         })
         .unwrap();

@@ -1,8 +1,6 @@
-//! Connectors and accounts on a real store and real queues.
+//! Connectors on a real store and real queues.
 
 // `cfg(test)` lets helpers outside of test functions unwrap, as in unit tests
-#[cfg(test)]
-mod accounts;
 #[cfg(test)]
 mod connectors;
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ferrocti_access::Actor;
+use ferrocti_accounts::{Accounts, Acting, AdminSettings};
 use ferrocti_broker::Queues;
-use ferrocti_connectors::{Accounts, AdminSettings, Connectors, PlatformKey};
+use ferrocti_connectors::{Connectors, PlatformKey};
 use ferrocti_model::clock::{Clock, ManualClock, SeededEntropy};
 use ferrocti_store::{Durability, Store};
 
@@ -47,7 +48,7 @@ impl Fixture {
             .unwrap()
             .token
             .unwrap();
-        let admin = accounts.authenticate(&token).unwrap().unwrap();
+        let admin = Actor::clone(accounts.authenticate(&token).unwrap().unwrap().actor());
         let connectors = Connectors::new(
             store.clone(),
             queues.clone(),
@@ -69,8 +70,8 @@ impl Fixture {
     pub fn service(&self, name: &str) -> Actor {
         let (_, token) = self
             .accounts
-            .add_connector_account(&self.admin, name, 60)
+            .add_connector(&Acting::of(&self.admin), name, Some(60), None)
             .unwrap();
-        self.accounts.authenticate(&token).unwrap().unwrap()
+        Actor::clone(self.accounts.authenticate(&token).unwrap().unwrap().actor())
     }
 }

@@ -28,14 +28,14 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ferrocti_access::{Actor, Capabilities};
 use ferrocti_broker::{Publish, Queues, Ticket, queue::push_queue};
-use ferrocti_ingest::{Ingest, Options, actors, boot};
+use ferrocti_ingest::{Ingest, Options, boot};
 use ferrocti_model::{
     EntityType,
     clock::{Clock, SeededEntropy},
     representative::{representative, search_text},
 };
 use ferrocti_store::{
-    Connector, Durability, Store, User,
+    Connector, Durability, Group, Role, Store, StoreError, Tx, User,
     yardstick::{Rows, Run},
 };
 use serde_json::{Map, Value, json};
@@ -136,10 +136,8 @@ impl Platform {
         boot::run(&store, &system).unwrap();
         store
             .write(|tx| {
-                let mut user = user();
-                tx.insert_user(&mut user)?;
-                tx.put_connector(&connector(user.row))?;
-                actors::of_user(tx, &user)
+                let user = add_user(tx)?;
+                tx.put_connector(&connector(user))
             })
             .unwrap();
         queues
@@ -248,24 +246,31 @@ fn settle(tickets: &mut Vec<Ticket<u64>>) {
     }
 }
 
-fn user() -> User {
-    User {
-        row: 0,
-        id: Uuid::from_u128(2),
-        email: "bench@ferrocti.example".to_owned(),
-        name: "bench".to_owned(),
-        password: None,
-        service_account: true,
-        capabilities: Capabilities::connector()
-            .iter()
-            .map(str::to_owned)
-            .collect(),
-        max_confidence: 100,
-        markings: None,
-        status: "Active".to_owned(),
-        created_at: 0,
-        updated_at: 0,
+/// Makes the user of the connector, with a group and a role as connectors have.
+fn add_user(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    let mut user = User::new(
+        Uuid::from_u128(2),
+        "bench@ferrocti.example",
+        "bench",
+        tx.now(),
+    );
+    user.service_account = true;
+    tx.insert_user(&mut user)?;
+    let mut role = Role::new(tx.new_uuid(), "bench", tx.now());
+    role.capabilities = Capabilities::connector()
+        .iter()
+        .map(str::to_owned)
+        .collect();
+    tx.insert_role(&mut role)?;
+    let mut group = Group::new(tx.new_uuid(), "bench", tx.now());
+    group.max_confidence = Some(100);
+    tx.insert_group(&mut group)?;
+    for marking in tx.marking_definitions()? {
+        tx.grant_marking(group.row, marking.iid)?;
     }
+    tx.add_group_role(group.row, role.row)?;
+    tx.add_member(group.row, user.row)?;
+    Ok(user.row)
 }
 
 fn connector(user: i64) -> Connector {

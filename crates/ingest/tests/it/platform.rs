@@ -11,7 +11,8 @@ use ferrocti_model::{
     clock::{Clock, ManualClock, SeededEntropy},
 };
 use ferrocti_store::{
-    Connector, Durability, Iid, NoteKind, Store, StoreError, Stored, User, Visibility, WorkStatus,
+    Connector, Durability, Group, Iid, NoteKind, Role, Store, StoreError, Stored, Tx, User,
+    Visibility, WorkStatus,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -35,13 +36,8 @@ impl Platform {
         let clock = Arc::new(ManualClock::at(START));
         let (store, queues) = open(dir.path(), &clock, 7);
         let admin = store
-            .write(|tx| -> Result<Actor, StoreError> {
-                let mut admin = user("admin", &["BYPASS"], Uuid::from_u128(1));
-                tx.insert_user(&mut admin)?;
-                actors::of_user(tx, &admin)
-            })
+            .write(|tx| user("admin", &["BYPASS"], Uuid::from_u128(1)).insert(tx))
             .unwrap();
-        let admin = Arc::new(admin);
         boot::run(&store, &admin).unwrap();
         let ingest = Ingest::new(
             store.clone(),
@@ -70,13 +66,13 @@ impl Platform {
     }
 
     /// Registers a connector that runs as a new user, with its push queue.
-    pub fn add_connector(&self, id: &str, mut user: User) -> Actor {
+    pub fn add_connector(&self, id: &str, user: Account) -> Arc<Actor> {
         let actor = self
             .store
-            .write(|tx| -> Result<Actor, StoreError> {
-                tx.insert_user(&mut user)?;
-                tx.put_connector(&connector(id, user.row))?;
-                actors::of_user(tx, &user)
+            .write(|tx| -> Result<_, StoreError> {
+                let actor = user.insert(tx)?;
+                tx.put_connector(&connector(id, actor.user_row))?;
+                Ok(actor)
             })
             .unwrap();
         self.queues
@@ -263,20 +259,49 @@ pub fn message(objects: &[Value], envelope: Value) -> Vec<u8> {
     Value::Object(body).to_string().into_bytes()
 }
 
-pub fn user(name: &str, capabilities: &[&str], id: Uuid) -> User {
-    User {
-        row: 0,
-        id,
-        email: format!("{name}@ferrocti.example"),
+/// A user to be made, with what its own group and role will say.
+pub struct Account {
+    pub name: String,
+    pub id: Uuid,
+    pub capabilities: Vec<String>,
+    /// Internal ids of the granted markings; `None`: all, also later ones.
+    pub markings: Option<Vec<Uuid>>,
+    pub max_confidence: u8,
+}
+
+impl Account {
+    /// Makes the user and gives it the rights.
+    fn insert(&self, tx: &mut Tx<'_>) -> Result<Arc<Actor>, StoreError> {
+        let email = format!("{}@ferrocti.example", self.name);
+        let mut user = User::new(self.id, &email, &self.name, START);
+        user.service_account = true;
+        user.max_confidence = Some(self.max_confidence);
+        tx.insert_user(&mut user)?;
+        let mut role = Role::new(tx.new_uuid(), &self.name, START);
+        role.capabilities = self.capabilities.clone();
+        tx.insert_role(&mut role)?;
+        let mut group = Group::new(tx.new_uuid(), &self.name, START);
+        group.auto_new_marking = self.markings.is_none();
+        tx.insert_group(&mut group)?;
+        for marking in tx.marking_definitions()? {
+            let granted = self.markings.as_ref();
+            if granted.is_none_or(|granted| granted.contains(&marking.internal)) {
+                tx.grant_marking(group.row, marking.iid)?;
+            }
+        }
+        tx.add_group_role(group.row, role.row)?;
+        tx.add_member(group.row, user.row)?;
+        Ok(actors::of_row(tx, user.row)?.expect("the user was just made"))
+    }
+}
+
+pub fn user(name: &str, capabilities: &[&str], id: Uuid) -> Account {
+    Account {
         name: name.to_owned(),
-        password: None,
-        service_account: true,
+        id,
         capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
-        max_confidence: 100,
         markings: None,
-        status: "Active".to_owned(),
-        created_at: START,
-        updated_at: START,
+        max_confidence: 100,
     }
 }
 

@@ -1,11 +1,9 @@
 //! Connectors, works, users, settings, and the care of the file.
 
 use ferrocti_store::{
-    Connector, NewAudit, NewPush, Note, NoteKind, StoreError, Token, User, Work, WorkOrder,
-    WorkQuery, WorkStatus,
+    Connector, NewPush, Note, NoteKind, StoreError, Work, WorkOrder, WorkQuery, WorkStatus,
 };
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::support::{Fixture, Open, Sample};
 
@@ -257,88 +255,12 @@ pub fn works_are_listed_by_condition(open: Open) {
     assert_eq!(fixture.write(|tx| tx.delete_works_of("even")), 3);
 }
 
-pub fn users_and_tokens(open: Open) {
-    let mut fixture = Fixture::new(open);
-    let mut user = User {
-        row: 0,
-        id: Uuid::from_u128(1),
-        email: "Admin@Example.org".to_owned(),
-        name: "Admin".to_owned(),
-        password: Some("$argon2".to_owned()),
-        service_account: false,
-        capabilities: vec!["BYPASS".to_owned()],
-        max_confidence: 100,
-        markings: None,
-        status: "Active".to_owned(),
-        created_at: 1,
-        updated_at: 1,
-    };
-    fixture.write(|tx| tx.insert_user(&mut user));
-    let token = Token {
-        id: Uuid::from_u128(2),
-        user: user.row,
-        name: "cli".to_owned(),
-        hash: [9; 32],
-        masked: "abc…".to_owned(),
-        created_at: 1,
-        expires_at: Some(5),
-        last_used: None,
-    };
-    fixture.write(|tx| tx.insert_token(&token));
-    fixture.restart();
-    user.email = "admin@example.org".to_owned();
-    assert_eq!(
-        fixture.read(|s| s.user_by_email("ADMIN@example.org")),
-        Some(user.clone())
-    );
-    assert_eq!(fixture.read(|s| s.user_by_id(user.id)), Some(user.clone()));
-    assert_eq!(
-        fixture.read(|s| s.token_by_hash(&[9; 32])),
-        Some((token.clone(), user.clone()))
-    );
-    assert_eq!(fixture.read(|s| s.token_by_hash(&[8; 32])), None);
-    let mut twin = User {
-        id: Uuid::from_u128(3),
-        email: "aDmin@example.org".to_owned(),
-        row: 0,
-        ..user.clone()
-    };
-    assert!(
-        fixture
-            .store()
-            .write(|tx| tx.insert_user(&mut twin))
-            .is_err()
-    );
-    user.markings = Some(vec![Uuid::from_u128(7)]);
-    user.max_confidence = 50;
-    fixture.write(|tx| tx.update_user(&user));
-    assert_eq!(fixture.read(|s| s.users()), [user.clone()]);
-    fixture.write(|tx| tx.touch_token(token.id));
-    assert!(
-        fixture.read(|s| s.tokens_of(user.row))[0]
-            .last_used
-            .is_some()
-    );
-    assert!(fixture.write(|tx| tx.delete_user(user.row)));
-    assert_eq!(fixture.read(|s| s.tokens_of(user.row)), []);
-}
-
-pub fn settings_audit_marks_and_pushes(open: Open) {
+pub fn settings_marks_and_pushes(open: Open) {
     let mut fixture = Fixture::new(open);
     fixture.write(|tx| {
         tx.put_setting("a.one", &json!({"x": 1}))?;
         tx.put_setting("a.two", &json!(null))?;
         tx.put_setting("b", &json!("text"))?;
-        for n in 0..3 {
-            let message = format!("entry {n}");
-            tx.audit(&NewAudit {
-                actor: Some(1),
-                event: "login",
-                status: "success",
-                message: &message,
-                data: None,
-            })?;
-        }
         tx.set_queue_mark("push_c", 7)?;
         tx.set_queue_mark("push_c", 5)
     });
@@ -354,20 +276,6 @@ pub fn settings_audit_marks_and_pushes(open: Open) {
     assert_eq!(fixture.read(|s| s.setting("a.one")), Some(json!({"x": 1})));
     assert_eq!(fixture.read(|s| s.settings("a.")).len(), 2);
     assert!(fixture.write(|tx| tx.delete_setting("b")));
-    let newest = fixture.read(|s| s.audit_before(None, 2));
-    assert_eq!(
-        newest
-            .iter()
-            .map(|entry| entry.message.as_str())
-            .collect::<Vec<_>>(),
-        ["entry 2", "entry 1"]
-    );
-    assert_eq!(
-        fixture
-            .read(|s| s.audit_before(Some(newest[1].seq), 2))
-            .len(),
-        1
-    );
     assert_eq!(
         fixture.read(|s| s.queue_mark("push_c")),
         7,

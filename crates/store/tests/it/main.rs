@@ -6,6 +6,7 @@
     reason = "a test fails by panicking; the contract functions are no #[test] functions themselves"
 )]
 
+mod accounts;
 mod admin;
 mod crash;
 mod filters;
@@ -74,12 +75,25 @@ contract!(sqlite, crate::support::sqlite, {
         connectors_and_their_state_versions,
         works_count_and_keep_notes,
         works_are_listed_by_condition,
-        users_and_tokens,
-        settings_audit_marks_and_pushes,
+        settings_marks_and_pushes,
         second_opening_of_the_directory_is_refused,
         foreign_file_is_refused,
         check_finds_broken_invariants,
         memory_is_given_back_and_the_store_works_on,
+    },
+    accounts::{
+        users_are_found_by_every_name,
+        deleted_user_takes_everything_of_it_along,
+        tokens_are_found_by_their_hash_only,
+        groups_and_roles_are_found_by_every_name,
+        every_change_that_decides_rights_has_a_version_of_its_own,
+        version_of_rights_is_not_used_again_after_a_rollback,
+        new_marking_is_granted_to_the_groups_that_get_every_one,
+        deleted_marking_leaves_no_grant_default_or_limit,
+        deleted_organization_has_no_members,
+        sessions_end_by_id_by_user_and_by_age,
+        failed_logins_are_counted_and_forgotten,
+        audit_is_searched_paged_and_pruned,
     },
     crash::{
         killed_process_loses_nothing_confirmed,
