@@ -8,6 +8,7 @@ mod applier;
 mod apply;
 pub mod boot;
 mod budget;
+mod editing;
 pub mod message;
 mod metrics;
 mod prepare;
@@ -28,7 +29,10 @@ use ferrocti_store::{Store, StoreError};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-pub use apply::{Refused, RefusedReason, Upserted};
+pub use apply::{
+    Refused, RefusedReason, Upserted,
+    edit::{Comment, EditError, EditOperation, FieldEdit, Linked, Subject},
+};
 pub use metrics::{Metrics, Tally};
 pub use push::{PushError, Pushed};
 pub use reader::ReadError;

@@ -13,7 +13,7 @@ use ferrocti_store::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    create::confidence,
+    create::{confidence, texts},
     engine::{Engine, Links, Source, Stop},
     facts,
     input::Input,
@@ -89,7 +89,7 @@ impl Engine<'_, '_> {
     }
 
     /// Merges one object into another of the same type: its relationships, references and identifiers go over, its attributes fill gaps.
-    fn absorb(&mut self, target: Iid, other: Iid, source: &Source) -> Result<(), Stop> {
+    pub fn absorb(&mut self, target: Iid, other: Iid, source: &Source) -> Result<(), Stop> {
         let into = self
             .tx
             .load_one(target)?
@@ -152,11 +152,13 @@ impl Engine<'_, '_> {
                 )
             })
             .collect();
+        let (name, body) = texts(kind, &attributes);
         self.tx.update(
             target,
             &ObjectChange {
                 attributes: Some(&attributes),
                 confidence: Some(confidence(&attributes)),
+                text: Some((&name, &body)),
                 ..ObjectChange::default()
             },
         )?;
@@ -284,6 +286,10 @@ impl Engine<'_, '_> {
 
 /// Fills the gaps of one object's attributes with those of another: lists and hashes are united, single values stay.
 fn united(kind: &EntityType, attributes: &mut Map<String, Value>, from: &Stored) {
+    let own_name = attributes
+        .get("name")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     for (name, value) in &from.attributes {
         match (attributes.get_mut(name), value) {
             (None | Some(Value::Null), _) => drop(attributes.insert(name.clone(), value.clone())),
@@ -316,13 +322,20 @@ fn united(kind: &EntityType, attributes: &mut Map<String, Value>, from: &Stored)
         }
     };
     add(STIX_IDS, from.standard.to_string());
-    if let Some(name) = from
-        .attributes
-        .get("name")
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        && kind.name == "StixFile"
+    let Some(name) = from.attributes.get("name").and_then(Value::as_str) else {
+        return;
+    };
+    if kind.name == "StixFile" {
+        add("x_opencti_additional_names", name.to_owned());
+    }
+    if let Some(aliases) = kind.alias_attribute.as_deref()
+        && own_name
+            .as_deref()
+            .is_none_or(|own| ids::normalise_name(own) != ids::normalise_name(name))
     {
-        add("x_opencti_additional_names", name);
+        add(aliases, name.to_owned());
+        if let Some(Value::Array(items)) = attributes.get_mut(aliases) {
+            items.retain(|item| item.as_str() != own_name.as_deref());
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod combine;
 mod create;
 mod derived;
+pub mod edit;
 pub mod engine;
 mod facts;
 mod find;
@@ -24,12 +25,13 @@ mod waiting;
 use std::{collections::HashMap, sync::Arc};
 
 use ferrocti_access::Actor;
-use ferrocti_model::{Element, bundle};
+use ferrocti_model::{Element, bundle, stix::RefusalReason};
 use ferrocti_store::{Iid, StoreError, Tx};
 use serde_json::json;
 use uuid::Uuid;
 
 use self::{
+    edit::EditError,
     engine::{Engine, Source, Stop},
     report::Reports,
     skipped::Skipped,
@@ -234,6 +236,7 @@ fn apply_round(
     let changed = changed_items(engine, items, source, reports)?;
     // decode what the reader did not, and refuse what cannot be decoded
     let mut ready = Vec::with_capacity(changed.len());
+    let mut orders = Vec::new();
     for index in changed {
         let Some(item) = items.get_mut(index) else {
             continue;
@@ -245,6 +248,9 @@ fn apply_round(
             .unwrap_or_else(|| crate::prepare::decode(json));
         match decoded {
             Err(refusal) if refusal.reason.is_skip() => reports.tally.skipped += 1,
+            Err(refusal) if matches!(refusal.reason, RefusalReason::Operation(_)) => {
+                orders.push((item.range.clone(), refusal));
+            }
             Err(refusal) => {
                 let failure = Failure::of_object(
                     refusal.id.as_deref(),
@@ -291,6 +297,20 @@ fn apply_round(
                 missing: outcome.waits,
                 source: source.clone(),
             }));
+        }
+        engine.drain(reports)?;
+    }
+    // what is to be deleted or merged may have come with the same bundle
+    for (range, refusal) in orders {
+        let json = parcel.text.get(range).unwrap_or_default();
+        match engine.obey(json, source) {
+            Ok(()) => reports.tally.updated += 1,
+            Err(EditError::Store(error)) => return Err(error),
+            Err(error) => {
+                let (id, name) = (refusal.id.as_deref(), refusal.name.as_deref());
+                let failure = Failure::of_object(id, name, &error.to_string(), json);
+                reports.failure(source.work.as_deref(), failure);
+            }
         }
         engine.drain(reports)?;
     }

@@ -2,7 +2,7 @@
 //!
 //! Kept in memory and bounded: what is forgotten costs one merge more on a later sending, nothing else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ferrocti_store::Iid;
 
@@ -28,6 +28,16 @@ impl Skipped {
         let digests = self.young.entry((delivery, iid)).or_default();
         if !digests.contains(&digest) {
             digests.push(digest);
+        }
+    }
+
+    /// Forgets the repetitions for objects that were changed by other means than their inputs.
+    pub fn forget(&mut self, changed: &HashSet<Iid>) {
+        if changed.is_empty() {
+            return;
+        }
+        for generation in [&mut self.young, &mut self.old] {
+            generation.retain(|(_, iid), _| !changed.contains(iid));
         }
     }
 
@@ -57,6 +67,16 @@ mod tests {
             skipped.of(2, 10).count() + skipped.of(1, 11).count() + skipped.of(0, 10).count(),
             0
         );
+    }
+
+    #[test]
+    fn repetitions_of_a_changed_object_are_forgotten() {
+        let mut skipped = Skipped::default();
+        skipped.note(1, 10, 100);
+        skipped.note(2, 11, 100);
+        skipped.forget(&HashSet::from([10]));
+        assert_eq!(skipped.of(1, 10).count(), 0);
+        assert_eq!(skipped.of(2, 11).count(), 1);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
 pub const STIX_IDS: &str = "x_opencti_stix_ids";
 
 /// Changed references with the change of each.
-type Relinked = Vec<(&'static Reference, RefChange<Iid>)>;
+pub type Relinked = Vec<(&'static Reference, RefChange<Iid>)>;
 
 impl Engine<'_, '_> {
     /// Merges an element into an object. Writes nothing, and records no event, when nothing changes.
@@ -251,7 +251,7 @@ fn is_searched(change: &Change) -> bool {
 
 /// What the history keeps of an update: previous values of attributes (null: there was none), references added and removed by row
 /// numbers, and the previous standard id.
-fn previous(changes: &[Change], relinked: &Relinked, standard: Option<StixId>) -> Value {
+pub fn previous(changes: &[Change], relinked: &Relinked, standard: Option<StixId>) -> Value {
     let mut data = Map::new();
     if !changes.is_empty() {
         let attributes: Map<String, Value> = changes

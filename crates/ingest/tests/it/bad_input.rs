@@ -176,7 +176,7 @@ fn each_wrong_object_gets_its_reason_and_the_others_are_kept() {
         ),
         (
             with(malware(2, "x"), json!({"opencti_operation": "delete"})),
-            "\"delete\" is not available",
+            "Cant find element to update",
         ),
         (
             relationship(2, "hugs", &good, &good),

@@ -5,6 +5,7 @@
 mod bad_input;
 mod crash;
 mod derived;
+mod edit;
 mod hashes;
 mod mail;
 mod platform;
