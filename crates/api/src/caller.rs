@@ -1,14 +1,19 @@
 //! Who asks: the headers of a request as an actor with rights, and what the request says about itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use ferrocti_access::Actor;
+use ferrocti_accounts::{AccountError, Acting, Origin};
 use ferrocti_graphql::{Error, Refusal};
 use ferrocti_store::{Snapshot, Visibility};
+use uuid::Uuid;
 
-use crate::AppState;
 use crate::fault::{Fault, code};
+use crate::http::{CookieSlot, Peer, SecureCookie, Sender, session};
+use crate::{AppState, Options};
 
 /// Who asks, and how.
 #[derive(Debug)]
@@ -19,12 +24,61 @@ pub(crate) struct Caller {
     pub(crate) visible: Visibility,
     /// The host by which the platform was reached, without the port.
     pub(crate) host: Option<String>,
+    /// Who spoke in the name of the user (`User.row`), if somebody else did.
+    pub(crate) applicant: Option<i64>,
+    /// From where.
+    pub(crate) peer: Peer,
+    /// Whose page sent the request.
+    pub(crate) sender: Sender,
+    /// The session by whose cookie the user was found; `None` for a token.
+    pub(crate) session: Option<Uuid>,
+    /// What the answer does to the browser's cookie.
+    pub(crate) cookie: CookieSlot,
+    logged_in: AtomicBool,
+}
+
+impl Caller {
+    /// From where, as the audit wants it.
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        Origin {
+            address: self.peer.address,
+            agent: self.peer.agent.as_deref(),
+        }
+    }
+
+    /// Who does something, and from where, as the audit wants it.
+    ///
+    /// # Errors
+    /// Nobody is logged in.
+    pub(crate) fn acting(&self) -> Result<Acting<'_>, Fault> {
+        let actor = self.actor.as_deref().ok_or_else(Fault::login_required)?;
+        Ok(Acting {
+            actor,
+            applicant: self.applicant,
+            origin: self.origin(),
+        })
+    }
+
+    /// Whether this is the first try to log in of the whole request, with all its fields and all members of a batch: passwords are not guessed
+    /// by the hundred in one request.
+    pub(crate) fn may_log_in(&self) -> bool {
+        !self.logged_in.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// What the headers of a request say.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Headers {
     token: Option<String>,
+    /// What the cookie of a login holds.
+    session: Option<String>,
+    /// Whose page sent the request.
+    sender: Sender,
+    /// The token of a page's form.
+    csrf: Option<String>,
+    /// Whether the body is one that a form of another site can send.
+    form: bool,
+    peer: Peer,
     applicant: Option<String>,
     work: Option<String>,
     draft: Option<String>,
@@ -32,8 +86,35 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
+    /// Reads a request without its body.
+    pub(crate) fn of(parts: &Parts, options: &Options) -> Self {
+        Self::read(&parts.headers, Peer::of(parts, &options.trusted_proxies))
+    }
+
+    /// For a login: the session that the browser sends along proves nothing, and counts only when the page that sends it is the platform's own.
+    pub(crate) fn for_login(self) -> Self {
+        Self {
+            session: self.session.filter(|_| self.sender == Sender::Own),
+            form: false,
+            ..self
+        }
+    }
+
+    /// With the token that a form carries among its fields.
+    pub(crate) fn with_csrf(self, token: Option<String>) -> Self {
+        Self {
+            csrf: self.csrf.or(token),
+            ..self
+        }
+    }
+
+    /// Whether a cookie in the answer is for encrypted connections only.
+    pub(crate) fn is_secure(&self, setting: SecureCookie) -> bool {
+        session::is_secure(setting, &self.peer)
+    }
+
     /// Reads the headers; what is empty counts as absent.
-    pub(crate) fn read(headers: &HeaderMap) -> Self {
+    fn read(headers: &HeaderMap, peer: Peer) -> Self {
         let text = |name: &str| {
             headers
                 .get(name)
@@ -49,8 +130,17 @@ impl Headers {
                 .then(|| token.trim().to_owned())
                 .filter(|token| !token.is_empty())
         });
+        let form = text("content-type").is_some_and(|kind| {
+            let kind = kind.to_ascii_lowercase();
+            !kind.starts_with("application/json") && !kind.starts_with("application/graphql")
+        });
         Self {
             token,
+            session: session::secret(headers),
+            sender: session::sender(headers, peer.authority.as_deref()),
+            csrf: text(session::CSRF_HEADER),
+            form,
+            peer,
             applicant: text("opencti-applicant-id"),
             work: text("opencti-work-id"),
             draft: text("opencti-draft-id"),
@@ -59,13 +149,45 @@ impl Headers {
     }
 }
 
-/// Whether the token of a request is somebody's.
+/// Whether the token or the session of a request is somebody's.
 pub(crate) fn is_known(state: &AppState, headers: &Headers) -> bool {
+    matches!(prove(state, headers), Ok(Some(_)))
+}
+
+/// Who a request comes from, and by which session if it is not by a token. What a caller says openly counts more than the cookie that a browser
+/// adds to everything.
+fn prove(
+    state: &AppState,
+    headers: &Headers,
+) -> Result<Option<(Arc<Actor>, Option<Uuid>)>, AccountError> {
     let accounts = &state.services().accounts;
-    headers
-        .token
-        .as_ref()
-        .is_some_and(|token| matches!(accounts.authenticate(token), Ok(Some(_))))
+    Ok(match (&headers.token, &headers.session) {
+        (Some(token), _) => accounts
+            .authenticate(token)?
+            .map(|found| (Arc::clone(found.actor()), None)),
+        (None, Some(secret)) => accounts
+            .session(secret)?
+            .map(|(rights, session)| (Arc::clone(&rights.actor), Some(session.id))),
+        (None, None) => None,
+    })
+}
+
+/// Refuses what another site's page may have sent with the cookie of a login.
+fn check_sender(headers: &Headers) -> Result<(), Refusal> {
+    let forbidden = |message: &str| Err(refuse(403, Fault::new(code::FORBIDDEN, message)));
+    if headers.sender != Sender::Own {
+        return forbidden(
+            "The request carries the cookie of a login, but does not come from a page of the platform: send the header Origin with the platform's own address, \
+             or use a token in the header Authorization instead of the cookie.",
+        );
+    }
+    let secret = headers.session.as_deref().unwrap_or_default();
+    if headers.form && !session::csrf_matches(secret, headers.csrf.as_deref()) {
+        return forbidden(
+            "A form that is sent with the cookie of a login needs the session's token in the header x-csrf-token; GET /auth/session tells it.",
+        );
+    }
+    Ok(())
 }
 
 /// Finds out who asks.
@@ -73,15 +195,14 @@ pub(crate) fn is_known(state: &AppState, headers: &Headers) -> bool {
 /// # Errors
 /// The answer to the whole request: it belongs to a work that is gone, to a draft, or the store failed.
 pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Refusal> {
-    let own = match &headers.token {
-        Some(token) => state
-            .services()
-            .accounts
-            .authenticate(token)
-            .map_err(|error| refuse(500, error.into()))?
-            .map(|found| Arc::clone(found.actor())),
-        None => None,
+    let (own, session) = match prove(state, headers) {
+        Ok(Some((own, session))) => (Some(own), session),
+        Ok(None) => (None, None),
+        Err(error) => return Err(refuse(500, error.into())),
     };
+    if session.is_some() {
+        check_sender(headers)?;
+    }
     if headers.draft.is_some() && own.is_some() {
         return Err(refuse(
             200,
@@ -91,11 +212,11 @@ pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Re
         ));
     }
     let found: Result<Caller, Fault> = state.services().store.read(|snapshot| {
-        let actor = match (own, &headers.applicant) {
+        let (actor, applicant) = match (own, &headers.applicant) {
             (Some(own), Some(applicant)) if own.may_impersonate() => {
-                applicant_actor(snapshot, applicant)?
+                (applicant_actor(snapshot, applicant)?, Some(own.user_row))
             }
-            (own, _) => own,
+            (own, _) => (own, None),
         };
         if let (Some(_), Some(work)) = (&actor, &headers.work)
             && !snapshot.work_exists(work)?
@@ -113,6 +234,12 @@ pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Re
             actor,
             visible,
             host: headers.host.clone(),
+            applicant,
+            peer: headers.peer.clone(),
+            sender: headers.sender,
+            session,
+            cookie: CookieSlot::default(),
+            logged_in: AtomicBool::new(false),
         })
     });
     found.map_err(|fault| refuse(500, fault))
@@ -169,7 +296,7 @@ mod tests {
         ] {
             headers.insert(name, value.parse().unwrap());
         }
-        let read = Headers::read(&headers);
+        let read = Headers::read(&headers, Peer::default());
         assert_eq!(read.token.as_deref(), Some("abc"));
         assert_eq!(read.work.as_deref(), Some("work_1"));
         assert_eq!(read.draft, None);
@@ -179,6 +306,6 @@ mod tests {
     fn only_bearer_tokens_are_read() {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Basic dXNlcjpwYXNz".parse().unwrap());
-        assert_eq!(Headers::read(&headers), Headers::default());
+        assert_eq!(Headers::read(&headers, Peer::default()), Headers::default());
     }
 }

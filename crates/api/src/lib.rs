@@ -6,6 +6,7 @@ mod fault;
 mod filter;
 mod guard;
 mod http;
+mod login;
 mod pattern;
 mod resolve;
 mod roots;
@@ -14,5 +15,5 @@ mod scalars;
 pub mod sdl;
 mod state;
 
-pub use http::router;
+pub use http::{Network, NetworkError, SecureCookie, router};
 pub use state::{AppState, BrokerAddress, Options, Services};

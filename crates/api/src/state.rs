@@ -13,7 +13,7 @@ use ferrocti_model::clock::{Clock, Millis};
 use ferrocti_store::Store;
 use tokio::sync::Semaphore;
 
-use crate::http::Budget;
+use crate::http::{Budget, Network, SecureCookie};
 use crate::{scalars, sdl};
 
 /// How long a request may wait for memory for its body.
@@ -70,6 +70,10 @@ pub struct Options {
     pub health_key: Option<String>,
     /// Whether `/metrics` answers.
     pub metrics: bool,
+    /// Proxies that are believed when they say where a request comes from.
+    pub trusted_proxies: Vec<Network>,
+    /// When the cookie of a login is for encrypted connections only.
+    pub secure_cookie: SecureCookie,
     /// Where connectors reach the broker.
     pub broker: BrokerAddress,
     /// Version of the platform, as `about` tells it.
@@ -89,6 +93,8 @@ impl Options {
             timeout: Duration::from_secs(120),
             health_key: None,
             metrics: false,
+            trusted_proxies: Vec::new(),
+            secure_cookie: SecureCookie::Auto,
             broker: BrokerAddress {
                 host: None,
                 listens: broker.ip().to_string(),

@@ -2,6 +2,8 @@
 //!
 //! Upstream's `APP__…` names are accepted as aliases so that existing compose files carry over; see `docs/reference/configuration.md`.
 
+mod table;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -10,6 +12,9 @@ use std::{
 };
 
 use ferrocti_access::token;
+use ferrocti_api::{Network, SecureCookie};
+use ferrocti_model::clock::Millis;
+use table::{SETTINGS, Setting};
 
 /// Everything `ferrocti serve` can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +37,18 @@ pub struct Settings {
     pub admin_password: Option<Secret>,
     /// Token of the first administrator; unset: generated at first start.
     pub admin_token: Option<Secret>,
+    /// Whether there is no first administrator.
+    pub admin_externally_managed: bool,
+    /// How long a login lasts without being used, in milliseconds.
+    pub session_timeout: Millis,
+    /// How long a login lasts at most, in milliseconds.
+    pub session_lifetime: Millis,
+    /// When browsers may send a login's cookie over HTTPS only.
+    pub cookie_secure: SecureCookie,
+    /// Proxies that are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Days after which entries of the audit log are removed; 0: never.
+    pub audit_retention_days: u32,
     /// Key that `GET /health` asks for; unset: open.
     pub health_access_key: Option<Secret>,
     /// Whether `GET /metrics` answers.
@@ -62,144 +79,6 @@ impl fmt::Debug for Secret {
         f.write_str("***")
     }
 }
-
-/// One row of the table of settings.
-struct Setting {
-    /// Name in the file, dotted for tables; the flag is the same with `-`.
-    key: &'static str,
-    /// Own environment variable.
-    env: &'static str,
-    /// Upstream's environment variable for the same thing.
-    alias: Option<&'static str>,
-    /// Value where nothing is given; `None`: unset.
-    default: Option<&'static str>,
-    /// What it is, for `ferrocti config`.
-    help: &'static str,
-}
-
-const fn setting(
-    key: &'static str,
-    env: &'static str,
-    alias: Option<&'static str>,
-    default: Option<&'static str>,
-    help: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        env,
-        alias,
-        default,
-        help,
-    }
-}
-
-const SETTINGS: &[Setting] = &[
-    setting(
-        "data_dir",
-        "FERROCTI_DATA_DIR",
-        None,
-        Some("ferrocti-data"),
-        "directory of the store, the queues and the keys",
-    ),
-    setting(
-        "host",
-        "FERROCTI_HOST",
-        None,
-        Some("127.0.0.1"),
-        "address to listen on; 0.0.0.0 for all",
-    ),
-    setting(
-        "port",
-        "FERROCTI_PORT",
-        Some("APP__PORT"),
-        Some("8080"),
-        "HTTP port; 0 chooses a free one",
-    ),
-    setting(
-        "base_path",
-        "FERROCTI_BASE_PATH",
-        Some("APP__BASE_PATH"),
-        Some(""),
-        "path in front of every route, e.g. /cti",
-    ),
-    setting(
-        "amqp_port",
-        "FERROCTI_AMQP_PORT",
-        None,
-        Some("5672"),
-        "AMQP port; 0 chooses a free one",
-    ),
-    setting(
-        "amqp_advertised_host",
-        "FERROCTI_AMQP_ADVERTISED_HOST",
-        None,
-        None,
-        "broker host name that connectors are told; unset: the host by which they reached the platform",
-    ),
-    setting(
-        "admin.email",
-        "FERROCTI_ADMIN_EMAIL",
-        Some("APP__ADMIN__EMAIL"),
-        Some("admin@ferrocti.local"),
-        "e-mail of the first administrator",
-    ),
-    setting(
-        "admin.password",
-        "FERROCTI_ADMIN_PASSWORD",
-        Some("APP__ADMIN__PASSWORD"),
-        None,
-        "password of the first administrator; unset: generated and shown once",
-    ),
-    setting(
-        "admin.token",
-        "FERROCTI_ADMIN_TOKEN",
-        Some("APP__ADMIN__TOKEN"),
-        None,
-        "token of the first administrator; unset: generated and shown once",
-    ),
-    setting(
-        "health_access_key",
-        "FERROCTI_HEALTH_ACCESS_KEY",
-        Some("APP__HEALTH_ACCESS_KEY"),
-        None,
-        "key that GET /health asks for; unset: open",
-    ),
-    setting(
-        "metrics",
-        "FERROCTI_METRICS",
-        None,
-        Some("false"),
-        "whether GET /metrics answers, with counts in the text format of Prometheus",
-    ),
-    setting(
-        "max_body_mib",
-        "FERROCTI_MAX_BODY_MIB",
-        None,
-        Some("150"),
-        "largest HTTP request body, MiB",
-    ),
-    setting(
-        "max_queue_mib",
-        "FERROCTI_MAX_QUEUE_MIB",
-        None,
-        Some("1024"),
-        "largest size of one queue, MiB; publishers are held back beyond it",
-    ),
-    setting(
-        "log.filter",
-        "FERROCTI_LOG",
-        None,
-        Some("info"),
-        "log filter, e.g. info or ferrocti_ingest=debug",
-    ),
-    setting(
-        "log.json",
-        "FERROCTI_LOG_JSON",
-        None,
-        Some("false"),
-        "log as JSON lines",
-    ),
-];
 
 /// Variables of the command-line client and of the tests, which are not settings of the server.
 const OTHER_VARIABLES: &[&str] = &["FERROCTI_CONFIG", "FERROCTI_URL", "FERROCTI_TOKEN"];
@@ -386,6 +265,16 @@ fn flatten(prefix: &str, table: &toml::Table, flat: &mut Vec<(String, String)>) 
         match value {
             toml::Value::Table(inner) => flatten(&key, inner, flat),
             toml::Value::String(text) => flat.push((key, text.clone())),
+            toml::Value::Array(items) => {
+                let items: Vec<String> = items
+                    .iter()
+                    .map(|item| {
+                        item.as_str()
+                            .map_or_else(|| item.to_string(), str::to_owned)
+                    })
+                    .collect();
+                flat.push((key, items.join(",")));
+            }
             other => flat.push((key, other.to_string())),
         }
     }
@@ -489,6 +378,14 @@ fn interpret(given: &BTreeMap<&'static str, Given>) -> Result<Settings, ConfigEr
         admin_token: read.parse_optional("admin.token", |text| {
             token::check(text).map(|()| Secret(text.to_owned())).map_err(|error| error.to_string())
         })?,
+        admin_externally_managed: read.parse("admin.externally_managed", truth)?,
+        session_timeout: read.parse("session.timeout", duration)?,
+        session_lifetime: read.parse("session.lifetime", duration)?,
+        cookie_secure: read.parse("session.cookie_secure", cookie_secure)?,
+        trusted_proxies: read.parse("trusted_proxies", networks)?,
+        audit_retention_days: read.parse("audit_retention_days", |text| {
+            text.parse().map_err(|_| format!("{text:?} is not a number of days"))
+        })?,
         health_access_key: read.parse_optional("health_access_key", |text| Ok(Secret(text.to_owned())))?,
         metrics: read.parse("metrics", truth)?,
         max_body_mib: read.parse("max_body_mib", positive)?,
@@ -508,6 +405,55 @@ fn truth(text: &str) -> Result<bool, String> {
         "false" | "0" | "no" => Ok(false),
         _ => Err(format!("{text:?} is neither true nor false")),
     }
+}
+
+/// A duration in milliseconds, between a minute and a year.
+fn duration(text: &str) -> Result<Millis, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    digits
+        .parse::<u32>()
+        .ok()
+        .zip(unit)
+        .map(|(number, unit)| Millis::from(number) * unit)
+        .filter(|millis| (60_000..=365 * 86_400_000).contains(millis))
+        .ok_or_else(|| {
+            format!("{text:?} is not a duration between a minute and a year; give e.g. 20m, 8h or 7d, or milliseconds as a plain number")
+        })
+}
+
+fn cookie_secure(text: &str) -> Result<SecureCookie, String> {
+    match text {
+        "auto" => Ok(SecureCookie::Auto),
+        other => truth(other)
+            .map(|secure| {
+                if secure {
+                    SecureCookie::Always
+                } else {
+                    SecureCookie::Never
+                }
+            })
+            .map_err(|_| format!("{text:?} is none of true, false and auto")),
+    }
+}
+
+fn networks(text: &str) -> Result<Vec<Network>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|network| !network.is_empty())
+        .map(|network| {
+            network
+                .parse()
+                .map_err(|error: ferrocti_api::NetworkError| error.to_string())
+        })
+        .collect()
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -661,6 +607,42 @@ mod tests {
             for part in parts {
                 assert!(message.contains(part), "{message:?} should name {part:?}");
             }
+        }
+    }
+
+    #[test]
+    fn durations_networks_and_the_cookie_are_read() {
+        let (_dir, path) =
+            file("trusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n[session]\nlifetime = \"7d\"\n");
+        let settings = load(&Sources {
+            file: path,
+            env: env(&[
+                ("APP__SESSION_TIMEOUT", "1200000"),
+                ("APP__HTTPS_CERT__COOKIE_SECURE", "true"),
+            ]),
+            ..Sources::default()
+        })
+        .unwrap()
+        .settings;
+        assert_eq!(settings.session_timeout, 20 * 60_000);
+        assert_eq!(settings.session_lifetime, 7 * 86_400_000);
+        assert_eq!(settings.cookie_secure, SecureCookie::Always);
+        assert_eq!(settings.trusted_proxies.len(), 2);
+        for (variable, value) in [
+            ("FERROCTI_SESSION_TIMEOUT", "0"),
+            ("FERROCTI_SESSION_TIMEOUT", "5"),
+            ("FERROCTI_SESSION_TIMEOUT", "é"),
+            ("FERROCTI_SESSION_LIFETIME", "2y"),
+            ("FERROCTI_TRUSTED_PROXIES", "10.0.0.0/33"),
+            ("FERROCTI_SESSION_COOKIE_SECURE", "maybe"),
+            ("FERROCTI_AUDIT_RETENTION_DAYS", "-1"),
+        ] {
+            let sources = Sources {
+                env: env(&[(variable, value)]),
+                ..Sources::default()
+            };
+            let message = load(&sources).unwrap_err().to_string();
+            assert!(message.contains(variable), "{message}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
-use ferrocti_accounts::{Accounts, AdminSettings, Generated};
+use ferrocti_accounts::{Accounts, AdminSettings, Generated, SessionLimits};
 use ferrocti_broker::Queues;
 use ferrocti_connectors::Connectors;
 use ferrocti_ingest::Ingest;
@@ -81,14 +81,22 @@ impl Platform {
         let queues = open_queues(dir, Some(settings.max_queue_mib))?;
         let key = system::platform_key(dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let accounts = accounts(&store);
+        let accounts = accounts(&store).with_sessions(SessionLimits {
+            idle: settings.session_timeout,
+            lifetime: settings.session_lifetime,
+        });
         let exposed =
             |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
-        let generated = accounts.ensure_admin(&AdminSettings {
-            email: settings.admin_email.clone(),
-            password: exposed(&settings.admin_password),
-            token: exposed(&settings.admin_token),
-        })?;
+        let generated = if settings.admin_externally_managed {
+            accounts.remove_admin()?;
+            None
+        } else {
+            accounts.ensure_admin(&AdminSettings {
+                email: settings.admin_email.clone(),
+                password: exposed(&settings.admin_password),
+                token: exposed(&settings.admin_token),
+            })?
+        };
         ferrocti_ingest::boot::run(&store, &accounts.system()?)
             .context("cannot create the standard markings and vocabularies")?;
         let connectors = Connectors::new(store.clone(), queues.clone(), key, clock.clone());

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use ferrocti_accounts::Generated;
+use ferrocti_accounts::{Accounts, Generated};
 use ferrocti_api::{AppState, Services};
 use ferrocti_broker::amqp::{Listener, ListenerOptions};
 use ferrocti_connectors::BrokerLogin;
+use ferrocti_store::Store;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -92,6 +93,10 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
     let mut options = ferrocti_api::Options::new(amqp.local_addr());
     options.base_path.clone_from(&settings.base_path);
     options.metrics = settings.metrics;
+    options
+        .trusted_proxies
+        .clone_from(&settings.trusted_proxies);
+    options.secure_cookie = settings.cookie_secure;
     options.max_body = (settings.max_body_mib as usize) << 20;
     options.health_key = settings
         .health_access_key
@@ -129,10 +134,18 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
                 // an error means that the sender is gone, which is a reason to stop as well
                 let _ = stop.wait_for(|stop| *stop).await;
             };
-            axum::serve(http, router).with_graceful_shutdown(stop).await
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(http, service)
+                .with_graceful_shutdown(stop)
+                .await
         }
     });
-    let housekeeping = tokio::spawn(tidy(platform.store.clone()));
+    let keep_audit = Some(settings.audit_retention_days).filter(|days| *days > 0);
+    let housekeeping = tokio::spawn(tidy(
+        platform.store.clone(),
+        platform.accounts.clone(),
+        keep_audit,
+    ));
     if with_example {
         let (ingest, store, connectors) = (
             platform.ingest.clone(),
@@ -192,19 +205,22 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     }
 }
 
-async fn tidy(store: ferrocti_store::Store) {
+/// Tidies works, sessions, accounts and the audit log now and then; entries of the log that are older than `keep_audit` days go.
+async fn tidy(store: Store, accounts: Accounts, keep_audit: Option<u32>) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
     loop {
         ticks.tick().await;
-        let store = store.clone();
+        let (store, accounts) = (store.clone(), accounts.clone());
         let tidied = tokio::task::spawn_blocking(move || {
             store.write(|tx| {
                 let now = tx.now();
                 ferrocti_ingest::works::housekeeping(tx, now)
-            })
+            })?;
+            accounts.tidy(keep_audit)?;
+            anyhow::Ok(())
         });
         if let Ok(Err(error)) = tidied.await {
-            tracing::error!(%error, "works cannot be tidied");
+            tracing::error!(%error, "works and accounts cannot be tidied");
         }
     }
 }

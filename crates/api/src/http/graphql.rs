@@ -13,7 +13,7 @@ use ferrocti_graphql::{
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Plain, body};
+use super::{CookieChange, Plain, body, session};
 use crate::AppState;
 use crate::caller::{self, Caller, Headers};
 use crate::resolve::{Resolution, View};
@@ -46,7 +46,8 @@ async fn serve(state: AppState, request: Request) -> Result<Response, Plain> {
         return Ok(answer);
     }
     let (parts, raw) = request.into_parts();
-    let headers = Headers::read(&parts.headers);
+    let headers = Headers::of(&parts, state.options());
+    let secure = headers.is_secure(state.options().secure_cookie);
     let content_type = parts
         .headers
         .get(header::CONTENT_TYPE)
@@ -55,17 +56,9 @@ async fn serve(state: AppState, request: Request) -> Result<Response, Plain> {
         .to_ascii_lowercase();
     let limit = body_limit(&state, &headers, raw.size_hint().upper()).await;
     let body::Held { bytes, share } = body::read(raw, limit, JSON_WEIGHT, state.budget()).await?;
-    let slot = tokio::time::timeout(PATIENCE, state.slots().clone().acquire_owned())
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .ok_or_else(|| {
-            Plain::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The platform is busy. Try again later.",
-            )
-        })?;
-    let answer = if content_type.starts_with("multipart/form-data") {
+    let slot = slot(&state).await?;
+    let base = state.clone();
+    let (answer, cookie) = if content_type.starts_with("multipart/form-data") {
         let upload = upload(parts, bytes).await;
         let engine = state.clone();
         let requests = move || upload?.into_requests(&engine);
@@ -83,12 +76,30 @@ async fn serve(state: AppState, request: Request) -> Result<Response, Plain> {
         ));
     };
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    Ok((
+    let mut response = (
         status,
         [(header::CONTENT_TYPE, "application/json; charset=utf-8")],
         answer.body,
     )
-        .into_response())
+        .into_response();
+    if let Some(change) = cookie {
+        session::apply(&change, &base.options().base_path, secure, &mut response);
+    }
+    Ok(response)
+}
+
+/// Waits for the turn of a request.
+pub(super) async fn slot(state: &AppState) -> Result<OwnedSemaphorePermit, Plain> {
+    tokio::time::timeout(PATIENCE, state.slots().clone().acquire_owned())
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| {
+            Plain::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The platform is busy. Try again later.",
+            )
+        })
 }
 
 /// How long a body may be: strangers send nothing large, whatever they announce.
@@ -112,11 +123,11 @@ async fn run(
     headers: Headers,
     requests: impl FnOnce() -> Result<Requests, RequestError> + Send + 'static,
     held: (OwnedSemaphorePermit, body::Share),
-) -> Result<Answer, Plain> {
+) -> Result<(Answer, Option<CookieChange>), Plain> {
     let work = move || {
         let answer = match requests() {
             Ok(requests) => answer(&state, &headers, requests),
-            Err(error) => error.into(),
+            Err(error) => (error.into(), None),
         };
         drop(held);
         answer
@@ -130,12 +141,16 @@ async fn run(
     })
 }
 
-fn answer(state: &AppState, headers: &Headers, requests: Requests) -> Answer {
+fn answer(
+    state: &AppState,
+    headers: &Headers,
+    requests: Requests,
+) -> (Answer, Option<CookieChange>) {
     let caller = match caller::identify(state, headers) {
         Ok(caller) => caller,
-        Err(refusal) => return refusal.into(),
+        Err(refusal) => return (refusal.into(), None),
     };
-    match requests {
+    let answer = match requests {
         Requests::One(request) => execute(state, &caller, request),
         Requests::Batch(requests) => Answer::batch(
             requests
@@ -143,7 +158,8 @@ fn answer(state: &AppState, headers: &Headers, requests: Requests) -> Answer {
                 .map(|request| execute(state, &caller, request))
                 .collect(),
         ),
-    }
+    };
+    (answer, caller.cookie.take())
 }
 
 /// Executes one operation: a query on one snapshot, a mutation with a fresh one after every change.

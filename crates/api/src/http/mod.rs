@@ -1,8 +1,11 @@
 //! HTTP: the router, and what surrounds a GraphQL request on its way to the engine.
 
+mod auth;
 mod body;
 mod graphql;
 mod health;
+mod peer;
+pub(crate) mod session;
 
 use axum::Json;
 use axum::Router;
@@ -10,13 +13,17 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
 use crate::AppState;
 pub(crate) use body::Budget;
+pub(crate) use peer::Peer;
+pub use peer::{Network, NetworkError};
+pub use session::SecureCookie;
+pub(crate) use session::{CookieChange, CookieSlot, Sender};
 
 /// An answer that is not GraphQL's: a status and a sentence.
 #[derive(Debug, Clone)]
@@ -40,11 +47,14 @@ impl IntoResponse for Plain {
     }
 }
 
-/// The whole interface: `/graphql`, `/health` and `/metrics`, under the base path and without it, with doubled slashes collapsed.
+/// The whole interface: `/graphql`, `/auth/…` for logins, `/health` and `/metrics`, under the base path and without it, with doubled slashes collapsed.
 pub fn router(state: AppState) -> Router {
     let base = state.options().base_path.trim_matches('/').to_owned();
     let inner = Router::new()
         .route("/graphql", any(graphql::handle))
+        .route("/auth/login", post(auth::login))
+        .route("/auth/logout", post(auth::logout))
+        .route("/auth/session", get(auth::session))
         .route("/health", get(health::health))
         .route("/metrics", get(health::metrics))
         .fallback(not_found)
