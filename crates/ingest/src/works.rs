@@ -124,6 +124,7 @@ pub fn add(tx: &mut Tx<'_>, actor: &Actor, new: &NewWork<'_>) -> Result<Work, St
         draft_context: None,
         messages: 0,
         errors: 0,
+        partial: 0,
     };
     tx.insert_work(&mut work)?;
     Ok(work)

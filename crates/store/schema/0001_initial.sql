@@ -271,14 +271,15 @@ CREATE TABLE work (
   processed_flag   INTEGER NOT NULL,
   draft_context    TEXT,
   messages         INTEGER NOT NULL,
-  errors           INTEGER NOT NULL
+  errors           INTEGER NOT NULL,
+  partial          INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX work_connector ON work(connector, created_at);
 CREATE INDEX work_created ON work(created_at);
 CREATE INDEX work_open ON work(status) WHERE status < 2;
 CREATE TABLE work_note (
   work     INTEGER NOT NULL,
-  kind     INTEGER NOT NULL,             -- 0 message, 1 error
+  kind     INTEGER NOT NULL,             -- 0 message, 1 error, 2 partly applied object
   sequence INTEGER NOT NULL,
   at       INTEGER NOT NULL,
   message  TEXT NOT NULL,

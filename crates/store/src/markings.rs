@@ -79,7 +79,8 @@ impl Snapshot<'_> {
         }
     }
 
-    fn marking_set_of(&self, iid: Iid) -> Result<i64> {
+    /// The set of markings that decides who sees an object: its own, for a relationship also those of its ends. 0 is the empty set.
+    pub fn marking_set_of(&self, iid: Iid) -> Result<i64> {
         self.sql("SELECT marking_set FROM object WHERE iid = ?1")?
             .query_row([iid], |row| row.get(0))
             .optional()?

@@ -84,6 +84,8 @@ pub struct Work {
     pub messages: i64,
     /// Errors counted, kept or not.
     pub errors: i64,
+    /// Objects of which a part was not applied, told or not.
+    pub partial: i64,
 }
 
 /// Which notes of a work.
@@ -93,6 +95,18 @@ pub enum NoteKind {
     Message,
     /// Errors.
     Error,
+    /// Objects of which a part was not applied.
+    Partial,
+}
+
+impl NoteKind {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Message => 0,
+            Self::Error => 1,
+            Self::Partial => 2,
+        }
+    }
 }
 
 /// A message or an error of a work.
@@ -146,7 +160,7 @@ pub struct WorkQuery {
 }
 
 const COLUMNS: &str = "row, id, connector, user, name, event_type, event_source, status, created_at, updated_at, received_at, processed_at, completed_at, \
-     completed_number, expected, processed, last_processed, multipart, processed_flag, draft_context, messages, errors";
+     completed_number, expected, processed, last_processed, multipart, processed_flag, draft_context, messages, errors, partial";
 
 impl Snapshot<'_> {
     /// The work of an id.
@@ -193,7 +207,7 @@ impl Snapshot<'_> {
     /// The kept notes of a work, oldest first.
     pub fn work_notes(&self, row: i64, kind: NoteKind) -> Result<Vec<Note>> {
         let mut statement = self.sql("SELECT sequence, at, message, source FROM work_note WHERE work = ?1 AND kind = ?2 ORDER BY sequence")?;
-        let rows = statement.query_map(params![row, kind == NoteKind::Error], |row| {
+        let rows = statement.query_map(params![row, kind.code()], |row| {
             Ok(Note {
                 sequence: row.get(0)?,
                 at: row.get(1)?,
@@ -209,7 +223,7 @@ impl Tx<'_> {
     /// Stores a new work and sets its row number. Fails when the id is taken.
     pub fn insert_work(&mut self, work: &mut Work) -> Result<()> {
         self.sql(&format!(
-            "INSERT INTO work({COLUMNS}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)"
+            "INSERT INTO work({COLUMNS}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"
         ))?
         .execute(params![
             work.id,
@@ -232,7 +246,8 @@ impl Tx<'_> {
             work.processed_flag,
             work.draft_context,
             work.messages,
-            work.errors
+            work.errors,
+            work.partial
         ])?;
         work.row = self.conn.last_insert_rowid();
         Ok(())
@@ -242,7 +257,7 @@ impl Tx<'_> {
     pub fn update_work(&mut self, work: &Work) -> Result<()> {
         self.sql(
             "UPDATE work SET name = ?2, status = ?3, updated_at = ?4, received_at = ?5, processed_at = ?6, completed_at = ?7, completed_number = ?8,
-             expected = ?9, processed = ?10, last_processed = ?11, multipart = ?12, processed_flag = ?13, draft_context = ?14, messages = ?15, errors = ?16
+             expected = ?9, processed = ?10, last_processed = ?11, multipart = ?12, processed_flag = ?13, draft_context = ?14, messages = ?15, errors = ?16, partial = ?17
              WHERE row = ?1",
         )?
         .execute(params![
@@ -261,7 +276,8 @@ impl Tx<'_> {
             work.processed_flag,
             work.draft_context,
             work.messages,
-            work.errors
+            work.errors,
+            work.partial
         ])?;
         Ok(())
     }
@@ -278,19 +294,21 @@ impl Tx<'_> {
         let count = match kind {
             NoteKind::Message => &mut work.messages,
             NoteKind::Error => &mut work.errors,
+            NoteKind::Partial => &mut work.partial,
         };
         *count += 1;
         let sequence = *count;
         let column = match kind {
             NoteKind::Message => "messages",
             NoteKind::Error => "errors",
+            NoteKind::Partial => "partial",
         };
         self.sql(&format!("UPDATE work SET {column} = ?2 WHERE row = ?1"))?
             .execute([work.row, sequence])?;
         if sequence <= keep {
             let now = self.now();
             self.sql("INSERT INTO work_note(work, kind, sequence, at, message, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                .execute(params![work.row, kind == NoteKind::Error, sequence, now, message, source])?;
+                .execute(params![work.row, kind.code(), sequence, now, message, source])?;
         }
         Ok(())
     }
@@ -389,5 +407,6 @@ fn work(row: &Row<'_>) -> Result<Work> {
         draft_context: row.get(19)?,
         messages: row.get(20)?,
         errors: row.get(21)?,
+        partial: row.get(22)?,
     })
 }

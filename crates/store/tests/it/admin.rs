@@ -109,6 +109,7 @@ fn work(id: &str, connector: &str, created_at: i64) -> Work {
         draft_context: None,
         messages: 0,
         errors: 0,
+        partial: 0,
     }
 }
 
@@ -132,9 +133,12 @@ pub fn works_count_and_keep_notes(open: Open) {
                 3,
             )?;
         }
+        for n in 1..=4 {
+            tx.add_work_note(&mut one, NoteKind::Partial, &format!("part {n}"), "{}", 3)?;
+        }
         tx.add_work_note(&mut one, NoteKind::Message, "hello", "", 3)
     });
-    assert_eq!((one.errors, one.messages), (5, 1));
+    assert_eq!((one.errors, one.messages, one.partial), (5, 1, 4));
     assert_eq!(fixture.read(|s| s.work("work_1")), Some(one.clone()));
     let errors = fixture.read(|s| s.work_notes(one.row, NoteKind::Error));
     assert_eq!(errors.len(), 3);
@@ -153,6 +157,11 @@ pub fn works_count_and_keep_notes(open: Open) {
             .read(|s| s.work_notes(one.row, NoteKind::Message))
             .len(),
         1
+    );
+    let partial = fixture.read(|s| s.work_notes(one.row, NoteKind::Partial));
+    assert_eq!(
+        (partial.len(), &*partial[2].message, &*partial[2].source),
+        (3, "part 3", "{}")
     );
     assert!(fixture.read(|s| s.work_exists("work_1")));
     assert!(fixture.write(|tx| tx.delete_work("work_1")));
