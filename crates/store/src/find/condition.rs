@@ -31,6 +31,8 @@ pub(super) enum Condition {
     /// Its sort name is one of these.
     Names(Vec<String>),
     Value(Field, Test),
+    /// A list has all of these values, which are different from each other.
+    HasAll(Field, Vec<Sql>),
 }
 
 /// Where a value is.
@@ -65,6 +67,8 @@ pub(super) enum Form {
 pub(super) enum Test {
     /// An SQL comparison operator and what to compare with.
     Compares(&'static str, Sql),
+    /// Equal to one of these.
+    Among(Vec<Sql>),
     Contains(String),
     StartsWith(String),
     EndsWith(String),
@@ -199,6 +203,7 @@ impl Sink {
             }
             Condition::Names(names) => self.among_texts(&format!("{row}.name_key"), names),
             Condition::Value(field, test) => self.value(field, test)?,
+            Condition::HasAll(field, values) => self.has_all(field, values)?,
         })
     }
 
@@ -215,12 +220,28 @@ impl Sink {
 
     /// `column IN (…)` for texts; a long list travels as one JSON parameter, since a statement takes 32,766 at most.
     pub fn among_texts(&mut self, column: &str, texts: &[String]) -> String {
-        if texts.len() > FEW {
-            let list = self.bind(serde_json::json!(texts).to_string());
+        let texts = texts.iter().map(|text| Sql::Text(text.clone()));
+        self.among_values(column, texts.collect())
+    }
+
+    fn among_values(&mut self, column: &str, values: Vec<Sql>) -> String {
+        if values.len() > FEW {
+            let list: serde_json::Value = values.into_iter().map(json).collect();
+            let list = self.bind(list.to_string());
             return format!("{column} IN (SELECT value FROM json_each({list}))");
         }
-        let places: Vec<String> = texts.iter().map(|text| self.bind(text.clone())).collect();
+        let places: Vec<String> = values.into_iter().map(|value| self.bind(value)).collect();
         format!("{column} IN ({})", places.join(","))
+    }
+
+    /// Equality with one of several values.
+    fn among_forms(&mut self, value: &str, form: Form, with: &[Sql]) -> String {
+        let folded = format!("fold({value})");
+        let (value, with) = match form {
+            Form::Text => (folded.as_str(), with.iter().map(folded_text).collect()),
+            Form::Exact | Form::Date | Form::Number => (value, with.to_vec()),
+        };
+        self.among_values(value, with)
     }
 
     /// A condition on one end or on either: the columns are the end it is about and the other one.
@@ -265,18 +286,45 @@ impl Sink {
                 multiple: true,
                 form,
             } => {
-                let path = self.bind(json_path(name, None)?);
-                let value = match inner {
-                    None => "v.value".to_owned(),
-                    Some(inner) => {
-                        let inner = self.bind(json_path(inner, None)?);
-                        format!("json_extract(v.value, {inner})")
-                    }
-                };
+                let (each, value) = self.each(name, inner.as_deref())?;
                 let test = self.test(&value, *form, test);
-                format!("EXISTS (SELECT 1 FROM json_each({row}.attributes, {path}) v WHERE {test})")
+                format!("EXISTS (SELECT 1 FROM {each} WHERE {test})")
             }
         })
+    }
+
+    /// The values of a list: where they come from, and one of them.
+    fn each(&mut self, name: &str, inner: Option<&str>) -> Result<(String, String)> {
+        let path = self.bind(json_path(name, None)?);
+        let value = match inner {
+            None => "v.value".to_owned(),
+            Some(inner) => {
+                let inner = self.bind(json_path(inner, None)?);
+                format!("json_extract(v.value, {inner})")
+            }
+        };
+        let each = format!("json_each({}.attributes, {path}) v", self.row);
+        Ok((each, value))
+    }
+
+    fn has_all(&mut self, field: &Field, values: &[Sql]) -> Result<String> {
+        let Field::Attribute {
+            name, inner, form, ..
+        } = field
+        else {
+            return Ok(NEVER.to_owned());
+        };
+        let (each, value) = self.each(name, inner.as_deref())?;
+        let among = self.among_forms(&value, *form, values);
+        let compared = if *form == Form::Text {
+            format!("fold({value})")
+        } else {
+            value
+        };
+        Ok(format!(
+            "(SELECT count(DISTINCT {compared}) FROM {each} WHERE {among}) = {}",
+            values.len()
+        ))
     }
 
     fn test(&mut self, value: &str, form: Form, test: &Test) -> String {
@@ -289,6 +337,7 @@ impl Sink {
                 }
                 other => format!("{value} {operator} {}", self.bind(other.clone())),
             },
+            Test::Among(with) => self.among_forms(value, form, with),
             Test::Contains(text) => {
                 let text = self.bind(fold(text).into_owned());
                 format!("instr({folded}, {text}) > 0")
@@ -331,14 +380,31 @@ impl Sink {
     }
 }
 
+fn folded_text(value: &Sql) -> Sql {
+    match value {
+        Sql::Text(text) => Sql::Text(fold(text).into_owned()),
+        other => other.clone(),
+    }
+}
+
+fn json(value: Sql) -> serde_json::Value {
+    match value {
+        Sql::Text(text) => text.into(),
+        Sql::Integer(number) => number.into(),
+        Sql::Real(number) => number.into(),
+        // what is compared is none of these
+        Sql::Null | Sql::Blob(_) => serde_json::Value::Null,
+    }
+}
+
 /// Most parameters of a statement (SQLite's limit).
 const MOST: usize = 32_766;
 
 /// Lists up to this long are written out.
-const FEW: usize = 32;
+pub(super) const FEW: usize = 32;
 
 /// Conditions joined as a balanced tree: SQLite takes no expression deeper than 1,000 levels, and reads a plain chain as one level each.
-fn balanced(parts: &[String], with: &str) -> String {
+pub(super) fn balanced(parts: &[String], with: &str) -> String {
     if parts.len() <= FEW {
         return parts.join(with);
     }

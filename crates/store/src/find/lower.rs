@@ -8,7 +8,10 @@ use ferrocti_model::{
 };
 use rusqlite::types::Value as Sql;
 
-use super::condition::{Condition, Field, Form, Test};
+use super::{
+    condition::{Condition, Field, Form, Test},
+    gather,
+};
 use crate::{Iid, Snapshot, error::Result, fold::name_key};
 
 /// Name of the reference from an object to its author.
@@ -28,8 +31,8 @@ impl Snapshot<'_> {
         Ok(match expression {
             Expression::Always => Condition::Always,
             Expression::Never => Condition::Never,
-            Expression::And(members) => Condition::And(all(members)?),
-            Expression::Or(members) => united(all(members)?),
+            Expression::And(members) => gather::every(all(members)?),
+            Expression::Or(members) => gather::any(all(members)?),
             Expression::Not(inner) => Condition::Not(Box::new(self.lower(inner)?)),
             Expression::Ids(idents) => Condition::Ids(self.known(idents)?),
             Expression::Types(types) => Condition::Types(types.clone()),
@@ -142,22 +145,4 @@ fn value(key: &AttributeKey, test: &ModelTest) -> Condition {
         ]),
         None => Condition::Value(field, test),
     }
-}
-
-/// One of several conditions. When each of them is bound to a sort name, so is the whole: the index finds the candidates for all at once.
-fn united(members: Vec<Condition>) -> Condition {
-    let mut names = Vec::new();
-    for member in &members {
-        match member {
-            Condition::And(parts) => match parts.first() {
-                Some(Condition::Names(some)) => names.extend(some.iter().cloned()),
-                _ => return Condition::Or(members),
-            },
-            _ => return Condition::Or(members),
-        }
-    }
-    if names.is_empty() {
-        return Condition::Or(members);
-    }
-    Condition::And(vec![Condition::Names(names), Condition::Or(members)])
 }

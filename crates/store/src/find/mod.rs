@@ -2,6 +2,7 @@
 
 mod condition;
 mod cursor;
+mod gather;
 mod lower;
 mod plan;
 

@@ -11,7 +11,7 @@ use rusqlite::{params_from_iter, types::Value as Sql};
 
 use super::{
     ObjectQuery, OrderKey, Page,
-    condition::{Condition, Field, Form, Sink, json_path},
+    condition::{self, Condition, Field, Form, Sink, json_path},
     cursor::Cursor,
     lower::{NAME_ATTRIBUTES, field},
     sql_list,
@@ -183,6 +183,9 @@ impl Snapshot<'_> {
         let mut conditions: Vec<String> = source.condition().into_iter().collect();
         for part in &parts {
             conditions.push(format!("({})", sink.condition(part)?));
+        }
+        if conditions.len() > condition::FEW {
+            conditions = vec![format!("({})", condition::balanced(&conditions, " AND "))];
         }
         if let Visibility::Sets(sets) = &query.visible
             && self.hides_anything(&query.visible)?

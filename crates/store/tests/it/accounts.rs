@@ -426,7 +426,7 @@ pub fn sessions_end_by_id_by_user_and_by_age(open: Open) {
         fixture.read(|s| s.session_by_hash(&[1; 32])),
         Some(first.clone())
     );
-    assert_eq!(fixture.read(|s| s.session(first.id)), Some(first.clone()));
+    assert_eq!(fixture.read(|s| s.session(first.id)), Some(first));
     assert_eq!(fixture.read(|s| s.sessions(Some(one.row))).len(), 2);
     assert_eq!(fixture.write(|tx| tx.prune_sessions(20, Some(6))), 2);
     assert_eq!(
@@ -454,7 +454,7 @@ pub fn failed_logins_are_counted_and_forgotten(open: Open) {
         key: "old".to_owned(),
         last_at: 1,
         locked_until: None,
-        ..failures.clone()
+        ..failures
     };
     fixture.write(|tx| {
         tx.put_login_failures(&old)?;

@@ -459,3 +459,93 @@ pub fn long_lists_of_values_are_answered(open: Open) {
     let refused = fixture.store().read(|snapshot| snapshot.find(&query));
     assert!(matches!(refused, Err(StoreError::BadFilter(_))));
 }
+
+/// As many values as a filter may have, on attributes of every form: one list each, within a time that a comparison for each value would exceed many times.
+pub fn the_longest_lists_of_values_are_quick(open: Open) {
+    let (fixture, ..) = filled(open);
+    let expressions =
+        |key: &AttributeKey, value: &dyn Fn(u64) -> Operand, many: u64, deny: bool| {
+            let one = |n| {
+                let equal = Expression::Value(key.clone(), Test::Equals(value(n)));
+                if deny {
+                    Expression::Not(Box::new(equal))
+                } else {
+                    equal
+                }
+            };
+            (0..many).map(one).collect::<Vec<_>>()
+        };
+    let names = |n: u64| Operand::Text(format!("nAme {n:02}"));
+    let aliases = |n: u64| Operand::Text(format!("ALIAS {n}"));
+    let scores = |n: u64| Operand::Number(n as f64);
+    type Values<'a> = &'a dyn Fn(u64) -> Operand;
+    let forms: [(AttributeKey, Values<'_>); 3] = [
+        (attribute("name", false, Kind::String), &names),
+        (attribute("aliases", true, Kind::String), &aliases),
+        (attribute("score", false, Kind::Int), &scores),
+    ];
+    let found = |condition: Expression| {
+        let query = ObjectQuery {
+            condition,
+            ..all(&["Malware"])
+        };
+        let mut found = find(&fixture, &query);
+        found.sort_unstable();
+        found
+    };
+    let began = std::time::Instant::now();
+    for (key, value) in forms {
+        // what a few values mean, joined so that nothing is gathered
+        let alone = |members: Vec<Expression>| -> Vec<Vec<Iid>> {
+            members.into_iter().map(&found).collect()
+        };
+        let all_of_them = found(Expression::Always);
+        let have = alone(expressions(&key, value, 40, false));
+        let union: Vec<Iid> = all_of_them
+            .iter()
+            .copied()
+            .filter(|iid| have.iter().any(|some| some.contains(iid)))
+            .collect();
+        let none: Vec<Iid> = all_of_them
+            .iter()
+            .copied()
+            .filter(|iid| !union.contains(iid))
+            .collect();
+        assert!(!union.is_empty(), "{}", key.name);
+        let many = 30_000;
+        let any = expressions(&key, value, many, false);
+        assert_eq!(found(Expression::Or(any.clone())), union, "{}", key.name);
+        assert!(found(Expression::And(any)).is_empty(), "{}", key.name);
+        let denied = expressions(&key, value, many, true);
+        assert_eq!(found(Expression::And(denied.clone())), none, "{}", key.name);
+        assert_eq!(found(Expression::Or(denied)), all_of_them, "{}", key.name);
+        // two values, all of which must be there
+        let both = |n: usize, m: usize| -> Vec<Iid> {
+            let two = [have[n].clone(), have[m].clone()];
+            two[0]
+                .iter()
+                .copied()
+                .filter(|iid| two[1].contains(iid))
+                .collect()
+        };
+        for (n, m) in [(0_usize, 1_usize), (1, 1), (2, 5)] {
+            let two = [n, m].map(|n| Expression::Value(key.clone(), Test::Equals(value(n as u64))));
+            assert_eq!(
+                found(Expression::And(two.to_vec())),
+                both(n, m),
+                "{} {n} {m}",
+                key.name
+            );
+        }
+    }
+    let all_of = |texts: &[&str]| {
+        let equal = |text: &&str| {
+            let with = Operand::Text((*text).to_owned());
+            Expression::Value(attribute("aliases", true, Kind::String), Test::Equals(with))
+        };
+        found(Expression::And(texts.iter().map(equal).collect())).len()
+    };
+    assert_eq!(all_of(&["alias 1", "COMUN", "Común"]), 8);
+    assert_eq!(all_of(&["alias 1", "comun", "alias 2"]), 0);
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+}

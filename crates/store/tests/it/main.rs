@@ -53,6 +53,7 @@ contract!(sqlite, crate::support::sqlite, {
         relationships_are_filtered_by_their_ends,
         large_lists_of_candidates_give_the_same_result,
         long_lists_of_values_are_answered,
+        the_longest_lists_of_values_are_quick,
     },
     find::{
         pages_follow_each_other_without_gaps,
