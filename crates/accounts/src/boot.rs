@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use ferrocti_access::{Actor, capability, names, password, token};
-use ferrocti_model::Ident;
-use ferrocti_store::{Group, Role, Snapshot, Token, Tx, User, UserStatus};
+use ferrocti_store::{Group, Role, Token, Tx, User, UserStatus};
 use serde_json::{Value, json};
 
 use crate::{
@@ -343,16 +342,5 @@ pub(crate) fn subject<'a>(user: &'a User, id: &'a str) -> Subject<'a> {
         kind: "User",
         id,
         name: &user.name,
-    }
-}
-
-/// The row of a marking definition, by internal or standard id.
-pub(crate) fn marking(snapshot: &Snapshot<'_>, id: &str) -> Result<ferrocti_store::Iid> {
-    let unknown = || AccountError::not_found("Marking-Definition", id);
-    let ident = Ident::parse(id).map_err(|_| unknown())?;
-    let found = snapshot.resolve_one(&ident.key())?.ok_or_else(unknown)?;
-    match snapshot.head(found)? {
-        Some((kind, _)) if kind.name == "Marking-Definition" => Ok(found),
-        _ => Err(unknown()),
     }
 }

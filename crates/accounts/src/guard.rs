@@ -1,7 +1,7 @@
 //! What every way of giving rights asks: nobody gives more than he has, and somebody must remain who can administer the platform.
 
 use ferrocti_access::{Action, Actor, Capabilities, may, names};
-use ferrocti_store::{Snapshot, User};
+use ferrocti_store::{Snapshot, Tx, User};
 
 use crate::{
     error::{AccountError, Result},
@@ -54,8 +54,22 @@ pub(crate) fn may_administer_user(
     }
 }
 
-/// The last step of whatever may take rights away: fails when nobody who may do everything is let in any more.
-pub(crate) fn keep_an_administrator(snapshot: &Snapshot<'_>) -> Result<()> {
+/// Runs what may take rights away; fails when it leaves nobody who may do everything and is let in, although there was somebody.
+pub(crate) fn keep_an_administrator<T>(
+    tx: &mut Tx<'_>,
+    change: impl FnOnce(&mut Tx<'_>) -> Result<T>,
+) -> Result<T> {
+    let had = has_administrator(tx)?;
+    let value = change(tx)?;
+    if had && !has_administrator(tx)? {
+        return Err(AccountError::LastAdministrator(
+            "Nobody could administer the platform any more: make another user an administrator first.",
+        ));
+    }
+    Ok(value)
+}
+
+fn has_administrator(snapshot: &Snapshot<'_>) -> Result<bool> {
     let now = snapshot.clock_now();
     for user in snapshot.users()? {
         let can_come_in = user.id != Actor::SYSTEM_ID
@@ -64,12 +78,10 @@ pub(crate) fn keep_an_administrator(snapshot: &Snapshot<'_>) -> Result<()> {
         if can_come_in
             && rights_of_any(snapshot, user.row)?.is_some_and(|rights| rights.actor.bypass())
         {
-            return Ok(());
+            return Ok(true);
         }
     }
-    Err(AccountError::LastAdministrator(
-        "Nobody could administer the platform any more: make another user an administrator first.",
-    ))
+    Ok(false)
 }
 
 /// Fails for the first administrator, whose account is that of the configuration.

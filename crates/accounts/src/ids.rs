@@ -1,5 +1,6 @@
 //! Standard ids of users, groups, roles and capabilities, which follow from their names and are the same on every platform.
 
+use ferrocti_access::{CAPABILITIES, CapabilityInfo};
 use ferrocti_model::ids::PLATFORM_NAMESPACE;
 use ferrocti_store::{Group, Role, Snapshot, User};
 use serde_json::json;
@@ -20,10 +21,28 @@ pub fn named_standard_id(kind: &str, name: &str) -> String {
 }
 
 fn standard_id(kind: &str, property: &str, value: &str) -> String {
+    format!("{kind}--{}", uuid(property, value))
+}
+
+fn uuid(property: &str, value: &str) -> Uuid {
     // one property: its JSON is canonical as it is
     let text = json!({ property: value.trim().to_lowercase() }).to_string();
-    let uuid = Uuid::new_v5(&PLATFORM_NAMESPACE, text.as_bytes());
-    format!("{kind}--{uuid}")
+    Uuid::new_v5(&PLATFORM_NAMESPACE, text.as_bytes())
+}
+
+/// The internal id of a capability: the UUID of its standard id, for capabilities are the same on every platform.
+#[must_use]
+pub fn capability_id(name: &str) -> Uuid {
+    uuid("name", name)
+}
+
+/// The capability of a name, an internal or a standard id.
+#[must_use]
+pub fn find_capability(id: &str) -> Option<&'static CapabilityInfo> {
+    let uuid: Option<Uuid> = id.strip_prefix("capability--").unwrap_or(id).parse().ok();
+    CAPABILITIES.iter().find(|known| {
+        known.name == id || uuid.is_some_and(|uuid| capability_id(known.name) == uuid)
+    })
 }
 
 /// The user of an internal or standard id.

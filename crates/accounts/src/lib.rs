@@ -5,15 +5,20 @@
 
 mod acting;
 mod boot;
+mod change;
+mod check;
 mod connector;
 mod error;
+mod groups;
 mod guard;
 pub mod ids;
 mod login;
 mod rights;
+mod roles;
 mod sessions;
 mod settings;
 mod tokens;
+mod users;
 
 use std::sync::Arc;
 
@@ -21,13 +26,16 @@ use ferrocti_model::clock::{Clock, Entropy};
 use ferrocti_store::Store;
 
 pub use acting::{Acting, Origin, Scope, Subject, record, record_refusal};
-pub use boot::{AdminSettings, Generated};
+pub use boot::{AdminSettings, CONNECTORS_GROUP, Generated};
 pub use error::{AccountError, LoginRefusal, Result};
+pub use groups::{GroupPatch, NewGroup};
 pub use login::Authenticated;
 pub use rights::{Barred, admitted, markings, rights, rights_of_any, visibility};
+pub use roles::RolePatch;
 pub use sessions::{OpenedSession, SessionLimits};
 pub use settings::{password_policy, set_password_policy};
 pub use tokens::Lifetime;
+pub use users::{NewUser, SelfPatch, UserPatch};
 
 /// The accounts of a platform. Cheap to clone.
 #[derive(Clone)]

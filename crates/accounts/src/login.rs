@@ -113,6 +113,23 @@ impl Accounts {
         })?
     }
 
+    /// Fails unless this is the user's password. Wrong ones count like failed logins.
+    pub(crate) fn prove_password(
+        &self,
+        user: &User,
+        given: &str,
+        origin: Origin<'_>,
+    ) -> Result<()> {
+        let keys = throttle_keys(&user.email, None);
+        self.store
+            .write(|tx| attempt(tx, &keys, &user.email, origin))??;
+        let hash = user.password.as_deref().unwrap_or(NOBODY);
+        if !(password::verify(given, hash) && user.password.is_some()) {
+            return Err(AccountError::CurrentPassword);
+        }
+        self.store.write(|tx| forget_failures(tx, &user.email))
+    }
+
     /// The password is right: takes back what was counted, and lets the user in unless the account is barred.
     fn welcome(
         &self,

@@ -147,8 +147,7 @@ fn revoke(tx: &mut Tx<'_>, acting: &Acting<'_>, user: &User, token: &str) -> Res
         .token(id)?
         .filter(|token| token.user == user.row)
         .ok_or_else(unknown)?;
-    tx.delete_token(found.id)?;
-    guard::keep_an_administrator(tx)?;
+    guard::keep_an_administrator(tx, |tx| Ok(tx.delete_token(found.id)?))?;
     let message = format!("revoked API token '{}'{}", found.name, whose(acting, user));
     log(tx, acting, user, &message, json!({ "token": found.id }))?;
     Ok(found.id)
