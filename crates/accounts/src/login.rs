@@ -127,7 +127,8 @@ impl Accounts {
         if !(password::verify(given, hash) && user.password.is_some()) {
             return Err(AccountError::CurrentPassword);
         }
-        self.store.write(|tx| forget_failures(tx, &user.email))
+        self.store.write(|tx| forget_failures(tx, &user.email))?;
+        Ok(())
     }
 
     /// The password is right: takes back what was counted, and lets the user in unless the account is barred.
@@ -260,10 +261,9 @@ fn attempt(
     Ok(Ok(()))
 }
 
-/// Forgets the failures of an account.
-pub(crate) fn forget_failures(tx: &mut Tx<'_>, email: &str) -> Result<()> {
-    tx.clear_login_failures(&account_key(email))?;
-    Ok(())
+/// Forgets the failures of an account; whether there were any.
+pub(crate) fn forget_failures(tx: &mut Tx<'_>, email: &str) -> Result<bool> {
+    Ok(tx.clear_login_failures(&account_key(email))?)
 }
 
 fn fail(tx: &mut Tx<'_>, email: &str, origin: Origin<'_>) -> Result<()> {

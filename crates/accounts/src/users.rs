@@ -444,9 +444,11 @@ fn admission(
     user.expires_at = end;
     if new != UserStatus::Active {
         tx.delete_sessions_of(user.row)?;
-    } else if changes.has("account_status") {
-        // whoever lets a user in means it
-        login::forget_failures(tx, &user.email)?;
+    } else if (status.is_some() || changes.has("account_status"))
+        && login::forget_failures(tx, &user.email)?
+    {
+        // whoever lets a user in means it, also one that only failed to log in too often
+        changes.note("failed_logins", json!("counted"), json!("forgotten"));
     }
     Ok(())
 }
@@ -483,7 +485,8 @@ fn set_password(
     }
     changes.secret("password");
     user.password = Some(hash);
-    login::forget_failures(tx, &user.email)
+    login::forget_failures(tx, &user.email)?;
+    Ok(())
 }
 
 /// Writes what changed, if anything did.
