@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use ferrocti_access::{Action, Actor, may, names};
 
+use crate::edits::Edits;
 use crate::fault::Fault;
 use crate::roots::Roots;
 
@@ -82,7 +83,8 @@ fn table() -> &'static HashMap<&'static str, HashMap<&'static str, Need>> {
             .keys()
             .map(|field| ("Mutation", field.as_str(), WRITE));
         let mut needs: HashMap<_, HashMap<_, _>> = HashMap::new();
-        for (owner, field, need) in reads.chain(adds).chain(TABLE.iter().copied()) {
+        let edits = Edits::get().needs();
+        for (owner, field, need) in reads.chain(adds).chain(edits).chain(TABLE.iter().copied()) {
             needs.entry(owner).or_default().insert(field, need);
         }
         needs

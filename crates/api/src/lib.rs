@@ -2,6 +2,7 @@
 
 mod caller;
 mod computed;
+mod edits;
 mod fault;
 mod filter;
 mod guard;

@@ -1,15 +1,14 @@
 //! Adding knowledge: from the input of a mutation to an element, and from what became of it to the answer.
 
-use std::sync::Arc;
-
 use ferrocti_graphql::{FieldCall, Resolved};
-use ferrocti_ingest::{IngestError, PushError, RefusedReason};
+use ferrocti_ingest::{Comment, IngestError, PushError, RefusedReason, Subject};
 use ferrocti_model::input::{self, InputError};
 use ferrocti_model::registry::Category;
 use ferrocti_model::{Element, EntityType, Ident, Registry, stix};
 use serde_json::{Map, Value};
 
-use super::{Answer, Link, Node, Resolution};
+use super::edit::from_edit;
+use super::{Answer, Node, Resolution};
 use crate::fault::{Fault, code};
 use crate::roots::Add;
 
@@ -60,78 +59,32 @@ impl Resolution<'_> {
         Ok(Resolved::Node(Node::Object(stored)))
     }
 
-    /// Adds a reference to an object by delivering the object again, with that reference.
+    /// Adds a reference to an object.
     fn add_reference(&self, input: &Map<String, Value>) -> Answer<'static> {
-        let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
-        let missing = |id: &str| {
-            Fault::functional(format!("MISSING_ELEMENTS: there is no object {id:?}."))
-                .with("doc_code", "ELEMENT_NOT_FOUND")
+        let end = |field: &str| {
+            let id = input.get(field).and_then(Value::as_str).unwrap_or_default();
+            self.find_one(id)?
+                .map(|stored| Ident::Internal(stored.internal))
+                .ok_or_else(|| {
+                    Fault::functional(format!("MISSING_ELEMENTS: there is no object {id:?}."))
+                        .with("doc_code", "ELEMENT_NOT_FOUND")
+                })
         };
-        let source = self
-            .find_one(text("fromId"))?
-            .ok_or_else(|| missing(text("fromId")))?;
-        let target = self
-            .find_one(text("toId"))?
-            .ok_or_else(|| missing(text("toId")))?;
-        let name = text("relationship_type");
-        let same = |known: &str| {
-            known == name
-                || known.trim_start_matches("obs_") == name
-                || known.replace('_', "-") == name
-        };
-        let reference = source
-            .kind
-            .refs
-            .iter()
-            .find(|reference| {
-                same(&reference.relationship) || reference.name == name || same(&reference.stix)
-            })
-            .ok_or_else(|| {
-                Fault::functional(format!("{} has no reference \"{name}\".", source.kind.name))
-            })?;
-        if !reference
-            .targets
-            .iter()
-            .any(|allowed| target.kind.is_a(allowed))
-        {
-            return Err(Fault::functional(format!(
-                "\"{name}\" of {} must not point to {}.",
-                source.kind.name, target.kind.name
-            )));
-        }
-        let mut element = Element::new(source.kind);
-        element.attributes = source.attributes.clone();
-        element.attributes.shift_remove("creator_id");
-        element.stix_ids = vec![source.standard];
-        element.refs = vec![(reference, vec![Ident::Internal(target.internal)])];
-        if let Some((from, to)) = source.ends {
-            let mut ends = self
-                .objects(&[from, to])?
-                .into_iter()
-                .flatten()
-                .map(|end| Ident::Internal(end.internal));
-            element.ends = ends.next().zip(ends.next());
-        }
-        self.state
+        let (source, target) = (end("fromId")?, end("toId")?);
+        let name = input.get("relationship_type").and_then(Value::as_str);
+        let linked = self
+            .state
             .services()
             .ingest
-            .upsert(self.actor()?, element)
-            .map_err(|error| from_ingest(&error))?;
-        self.forget();
-        let linked = self.read(|snapshot| Ok(snapshot.targets(&[source.iid], reference.code)?))?;
-        if !linked.iter().flatten().any(|iid| *iid == target.iid) {
-            return Err(Fault::functional(format!(
-                "\"{name}\" was not changed: what is known has a higher confidence than yours."
-            )));
-        }
-        let reference = Registry::get()
-            .reference_by_code(reference.code)
-            .ok_or_else(|| missing(name))?;
-        Ok(Resolved::Node(Node::Reference(Arc::new(Link {
-            source,
-            reference,
-            target,
-        }))))
+            .link(
+                self.actor()?,
+                &Subject::any(source),
+                name.unwrap_or_default(),
+                &[target],
+                &Comment::default(),
+            )
+            .map_err(|error| from_edit(&error))?;
+        self.linked(&linked)
     }
 }
 
@@ -196,7 +149,7 @@ fn from_input(error: &InputError) -> Fault {
     }
 }
 
-fn from_ingest(error: &IngestError) -> Fault {
+pub(super) fn from_ingest(error: &IngestError) -> Fault {
     let reason = match error {
         IngestError::Store(error) => return error.clone().into(),
         IngestError::Refused(reason) => reason,

@@ -2,6 +2,7 @@
 
 mod add;
 mod connectors;
+mod edit;
 mod graph;
 mod links;
 mod list;
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 use crate::AppState;
 use crate::caller::Caller;
+use crate::edits::Edits;
 use crate::fault::{Fault, code};
 use crate::guard;
 use crate::roots::{Read, Roots};
@@ -142,9 +144,13 @@ impl<'s> Resolution<'s> {
             },
             OperationKind::Mutation => {
                 self.forget();
-                let answer = match Roots::get().adds.get(call.name) {
-                    Some(add) => self.add(*add, call),
-                    None => self.mutation(call),
+                let answer = match (
+                    Roots::get().adds.get(call.name),
+                    Edits::get().roots.get(call.name),
+                ) {
+                    (Some(add), _) => self.add(*add, call),
+                    (None, Some(edit)) => self.edit(*edit, call),
+                    (None, None) => self.mutation(call),
                 };
                 self.forget();
                 answer
@@ -169,6 +175,11 @@ impl<'s> Resolution<'s> {
         match call.name {
             "workAdd" | "workEdit" | "workDelete" | "stixBundlePush" => self.work_mutation(call),
             "connectorAccountAdd" => self.platform_mutation(call),
+            "stixEdit"
+            | "stixRelationshipEdit"
+            | "stixRefRelationshipEdit"
+            | "stixCoreRelationshipDelete"
+            | "stixDomainObjectsDelete" => self.edit_mutation(call),
             _ => self.connector_mutation(call),
         }
     }
@@ -208,6 +219,7 @@ impl<'s> Resolution<'s> {
             Node::Connector(connector) => self.connector_field(call, connector),
             Node::Work(work) => self.work_field(call, work),
             Node::WorkEdit(id) => self.work_edit(call, id),
+            Node::Edited(edited) => self.edit_field(call, edited),
             Node::User(user) => self.user_field(call, user),
             Node::Me(user) => self.me_field(call, user),
             Node::Data(_, value) => Ok(data_field(call.name, value)),
@@ -228,7 +240,7 @@ impl Resolver for Resolution<'_> {
             Node::Work(_) => "Work",
             Node::WorkEdit(_) => "WorkEditMutations",
             Node::Data(name, _) => name,
-            Node::Connection(_) | Node::Edge(..) | Node::PageInfo(_) => "",
+            Node::Connection(_) | Node::Edge(..) | Node::PageInfo(_) | Node::Edited(_) => "",
         }
     }
 

@@ -6,6 +6,8 @@ use ferrocti_model::registry::ReferenceType;
 use ferrocti_store::{Connector, Stored, User, Work};
 use serde_json::Value;
 
+use super::edit::Edited;
+
 /// An object of an answer.
 #[derive(Debug, Clone)]
 pub(crate) enum Node {
@@ -25,6 +27,8 @@ pub(crate) enum Node {
     Work(Arc<Work>),
     /// The id of a work that is being edited.
     WorkEdit(Arc<str>),
+    /// An object that is being edited.
+    Edited(Arc<Edited>),
     /// A user; as `Creator` only name and id are shown.
     User(Arc<User>),
     /// The user that speaks.

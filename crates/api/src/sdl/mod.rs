@@ -3,6 +3,7 @@
 //! `schema.graphql` in the root of the repository is the output of [`build`]; a test fails when it is not current.
 //! To renew it: `cargo run -p ferrocti-api --example sdl`.
 
+mod edits;
 mod inputs;
 mod interfaces;
 mod ordering;
@@ -19,10 +20,11 @@ use interfaces::{Field, Interfaces};
 pub(crate) use ordering::sortable;
 
 const INTERFACES: &str = include_str!("../../schema/interfaces.graphql");
-const HAND_WRITTEN: [&str; 4] = [
+const HAND_WRITTEN: &[&str] = &[
     include_str!("../../schema/platform.graphql"),
     include_str!("../../schema/connectors.graphql"),
     include_str!("../../schema/knowledge.graphql"),
+    include_str!("../../schema/edit.graphql"),
     include_str!("../../schema/ferrocti.graphql"),
 ];
 
@@ -75,6 +77,7 @@ pub fn build() -> String {
     write_connections(&mut out, &types, roots);
     ordering::write(&mut out, roots);
     inputs::write(&mut out, registry, &types);
+    edits::write(&mut out);
     for text in HAND_WRITTEN {
         out.push_str(text);
         out.push('\n');

@@ -91,7 +91,7 @@ fn given(attribute: &Attribute) -> bool {
 }
 
 /// The input of a type: what must be there and what makes its id; or everything that can be given.
-fn input(kind: &EntityType, full: bool) -> Map<String, Value> {
+pub(crate) fn input(kind: &EntityType, full: bool) -> Map<String, Value> {
     let identifying: Vec<&str> = kind
         .id_rule
         .ways
@@ -116,7 +116,7 @@ fn input(kind: &EntityType, full: bool) -> Map<String, Value> {
 }
 
 /// Adds an object of a type; its internal id.
-fn add(fixture: &Fixture, kind: &EntityType, input: &Map<String, Value>) -> String {
+pub(crate) fn add(fixture: &Fixture, kind: &EntityType, input: &Map<String, Value>) -> String {
     const SELECTION: &str = "{ id standard_id entity_type parent_types }";
     let (query, variables, field) = if kind.category == Category::Observable {
         let graphql = &kind.graphql;

@@ -5,6 +5,7 @@
 mod add;
 mod auth;
 mod derived;
+mod edit;
 mod errors;
 mod lists;
 mod protocol;
