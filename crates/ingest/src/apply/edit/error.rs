@@ -53,6 +53,9 @@ pub enum EditError {
     /// A reference that holds one target has one.
     #[error("\"{0}\" has a target already, and holds one only; remove that first")]
     Occupied(String),
+    /// A reference to users, which are not objects.
+    #[error("\"{0}\" cannot be edited: users cannot be assigned in this release")]
+    Users(String),
     /// Something refers to itself.
     #[error("\"{0}\" cannot lead back to the object itself")]
     Itself(String),

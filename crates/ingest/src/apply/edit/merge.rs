@@ -35,7 +35,8 @@ impl Editor<'_, '_, '_> {
                 return Err(EditError::Merge("an element cannot be merged into itself"));
             }
             self.may_update(&other, Need::Merge, false)?;
-            self.may_go(&other)?;
+            // it is gone afterwards
+            self.may_vanish(&other)?;
             others.push(other);
         }
         others.sort_by_key(|other| other.iid);

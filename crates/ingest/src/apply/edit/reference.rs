@@ -123,13 +123,7 @@ impl Editor<'_, '_, '_> {
         for ident in idents {
             let iid = match self.engine.resolve(ident.key())? {
                 Some(iid) if self.engine.visible(iid, &self.source.actor)? => iid,
-                _ if is_user(reference) => {
-                    return Err(RefusedReason::WrongTarget {
-                        reference: reference.name.clone(),
-                        found: "User".to_owned(),
-                    }
-                    .into());
-                }
+                _ if is_user(reference) => return Err(EditError::Users(reference.name.clone())),
                 _ => return Err(RefusedReason::MissingReference(ident.to_string()).into()),
             };
             found.push(iid);

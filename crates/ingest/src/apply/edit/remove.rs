@@ -52,16 +52,16 @@ impl Editor<'_, '_, '_> {
     }
 
     /// Whether an object may be deleted, by this actor and at all.
-    pub(super) fn may_delete(&mut self, stored: &Stored) -> Result<(), EditError> {
+    fn may_delete(&mut self, stored: &Stored) -> Result<(), EditError> {
         self.may_use(stored.kind, Need::Delete)?;
+        self.may_vanish(stored)
+    }
+
+    /// Whether an object may be gone afterwards, whatever capability that asks for.
+    pub(super) fn may_vanish(&mut self, stored: &Stored) -> Result<(), EditError> {
         let creators = creators(stored);
         let target = target(stored, &creators);
         may(&self.source.actor, Action::Delete { target })?;
-        self.may_go(stored)
-    }
-
-    /// Whether the platform can do without an object.
-    pub(super) fn may_go(&mut self, stored: &Stored) -> Result<(), EditError> {
         let text = |name: &str| stored.attributes.get(name).and_then(Value::as_str);
         match stored.kind.name.as_str() {
             "Individual" => {
@@ -81,7 +81,7 @@ impl Editor<'_, '_, '_> {
     }
 
     /// Deletes an object and, before it, the relationships that end at it.
-    pub(super) fn remove(&mut self, stored: &Stored) -> Result<(), EditError> {
+    fn remove(&mut self, stored: &Stored) -> Result<(), EditError> {
         // not recursive: relationships may end at relationships as deep as somebody likes
         let mut open = vec![(stored.iid, false)];
         while let Some((iid, is_free)) = open.pop() {
