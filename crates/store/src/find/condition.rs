@@ -1,6 +1,6 @@
 //! Conditions on object rows, with identifiers resolved, and their SQL.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use ferrocti_model::filter::Side;
 use rusqlite::types::Value as Sql;
@@ -82,6 +82,8 @@ pub(super) enum Test {
 pub(super) struct Sink {
     pub parameters: Vec<Sql>,
     row: &'static str,
+    /// The sets of markings that the reader may see, where there is something that it may not.
+    sets: Option<Arc<[i64]>>,
 }
 
 impl Sink {
@@ -89,6 +91,34 @@ impl Sink {
         Self {
             parameters,
             row: "o",
+            sets: None,
+        }
+    }
+
+    /// Hides objects with other sets of markings from every condition.
+    pub fn hide(&mut self, sets: Arc<[i64]>) {
+        self.sets = Some(sets);
+    }
+
+    /// That an object row may be seen; `None`: all may be.
+    pub fn visible(&mut self, row: &str) -> Option<String> {
+        let sets = self.sets.clone()?;
+        Some(self.among(&format!("{row}.marking_set"), &sets))
+    }
+
+    /// The same as a further condition.
+    pub fn seen(&mut self, row: &str) -> String {
+        self.visible(row)
+            .map_or_else(String::new, |condition| format!(" AND {condition}"))
+    }
+
+    /// That the object which a column names may be seen; the objects of a list of identifiers may be, by how it was made.
+    fn seen_end(&mut self, column: &str, iids: Option<&[Iid]>) -> String {
+        match (self.seen("t"), iids) {
+            (condition, None) if !condition.is_empty() => {
+                format!(" AND EXISTS (SELECT 1 FROM object t WHERE t.iid = {column}{condition})")
+            }
+            _ => String::new(),
         }
     }
 
@@ -162,13 +192,15 @@ impl Sink {
             // the plus keeps the planner from the index of types, which it overrates without statistics
             Condition::Types(types) => self.among(&format!("+{row}.type"), types),
             Condition::Refers(reference, targets) => {
-                let among = among_or_any(self, "e.dst", targets);
+                let among = among_or_any(self, "e.dst", targets)
+                    + &self.seen_end("e.dst", targets.as_deref());
                 format!(
                     "EXISTS (SELECT 1 FROM edge e WHERE e.src = {row}.iid AND e.ref = {reference}{among})"
                 )
             }
             Condition::ReferredBy(reference, sources) => {
-                let among = among_or_any(self, "e.src", sources);
+                let among = among_or_any(self, "e.src", sources)
+                    + &self.seen_end("e.src", sources.as_deref());
                 format!(
                     "EXISTS (SELECT 1 FROM edge e WHERE e.dst = {row}.iid AND e.ref = {reference}{among})"
                 )
@@ -178,7 +210,7 @@ impl Sink {
                 if !types.is_empty() {
                     let _ = write!(sql, " AND {}", sink.among("x.type", types));
                 }
-                sql + &among_or_any(sink, &format!("x.{other}"), others) + ")"
+                sql + &among_or_any(sink, &format!("x.{other}"), others) + &sink.seen("x") + ")"
             }),
             Condition::Ends(side, iids) => self.either(*side, |sink, end, _| {
                 sink.among_ids(&format!("{row}.{end}"), iids)
@@ -196,9 +228,9 @@ impl Sink {
                 self.row = "a";
                 let inner = self.condition(inner);
                 self.row = row;
-                let inner = inner?;
+                let inner = format!("({}){}", inner?, self.seen("a"));
                 format!(
-                    "EXISTS (SELECT 1 FROM edge w JOIN object a ON a.iid = w.dst WHERE w.src = {row}.iid AND w.ref = {reference} AND ({inner}))"
+                    "EXISTS (SELECT 1 FROM edge w JOIN object a ON a.iid = w.dst WHERE w.src = {row}.iid AND w.ref = {reference} AND {inner})"
                 )
             }
             Condition::Names(names) => self.among_texts(&format!("{row}.name_key"), names),

@@ -12,7 +12,7 @@ use super::{
     condition::{Condition, Field, Form, Test},
     gather,
 };
-use crate::{Iid, Snapshot, error::Result, fold::name_key};
+use crate::{Iid, Snapshot, Visibility, error::Result, fold::name_key};
 
 /// Name of the reference from an object to its author.
 const AUTHOR_REFERENCE: &str = "created-by";
@@ -21,11 +21,12 @@ const AUTHOR_REFERENCE: &str = "created-by";
 pub(super) const NAME_ATTRIBUTES: [&str; 2] = ["name", "value"];
 
 impl Snapshot<'_> {
-    pub(super) fn lower(&self, expression: &Expression) -> Result<Condition> {
+    /// What a reader may not see is like what is not known: no condition finds anything by it.
+    pub(super) fn lower(&self, expression: &Expression, visible: &Visibility) -> Result<Condition> {
         let all = |members: &[Expression]| {
             members
                 .iter()
-                .map(|member| self.lower(member))
+                .map(|member| self.lower(member, visible))
                 .collect::<Result<Vec<_>>>()
         };
         Ok(match expression {
@@ -33,41 +34,54 @@ impl Snapshot<'_> {
             Expression::Never => Condition::Never,
             Expression::And(members) => gather::every(all(members)?),
             Expression::Or(members) => gather::any(all(members)?),
-            Expression::Not(inner) => Condition::Not(Box::new(self.lower(inner)?)),
-            Expression::Ids(idents) => Condition::Ids(self.known(idents)?),
+            Expression::Not(inner) => Condition::Not(Box::new(self.lower(inner, visible)?)),
+            Expression::Ids(idents) => Condition::Ids(self.known(idents, visible)?),
             Expression::Types(types) => Condition::Types(types.clone()),
             Expression::Refers { reference, targets } => {
-                Condition::Refers(*reference, self.known_or_any(targets.as_deref())?)
+                Condition::Refers(*reference, self.known_or_any(targets.as_deref(), visible)?)
             }
             Expression::ReferredBy { reference, sources } => {
-                Condition::ReferredBy(*reference, self.known_or_any(sources.as_deref())?)
+                Condition::ReferredBy(*reference, self.known_or_any(sources.as_deref(), visible)?)
             }
             Expression::Related {
                 types,
                 others,
                 side,
-            } => Condition::Related(types.clone(), self.known_or_any(others.as_deref())?, *side),
-            Expression::Ends(side, idents) => Condition::Ends(*side, self.known(idents)?),
+            } => Condition::Related(
+                types.clone(),
+                self.known_or_any(others.as_deref(), visible)?,
+                *side,
+            ),
+            Expression::Ends(side, idents) => Condition::Ends(*side, self.known(idents, visible)?),
             Expression::EndTypes(side, types) => Condition::EndTypes(*side, types.clone()),
             Expression::Author(inner) => {
                 let reference = Registry::get()
                     .reference_type(AUTHOR_REFERENCE)
                     .map_or(0, |reference| reference.code);
-                Condition::Author(reference, Box::new(self.lower(inner)?))
+                Condition::Author(reference, Box::new(self.lower(inner, visible)?))
             }
             Expression::Value(key, test) => value(key, test),
         })
     }
 
-    fn known_or_any(&self, idents: Option<&[Ident]>) -> Result<Option<Vec<Iid>>> {
-        idents.map(|idents| self.known(idents)).transpose()
+    fn known_or_any(
+        &self,
+        idents: Option<&[Ident]>,
+        visible: &Visibility,
+    ) -> Result<Option<Vec<Iid>>> {
+        idents.map(|idents| self.known(idents, visible)).transpose()
     }
 
-    /// The objects of those identifiers that are known.
-    fn known(&self, idents: &[Ident]) -> Result<Vec<Iid>> {
+    /// The objects of those identifiers that are known and visible.
+    fn known(&self, idents: &[Ident], visible: &Visibility) -> Result<Vec<Iid>> {
         let mut iids = Vec::with_capacity(idents.len());
         for ident in idents {
-            iids.extend(self.resolve_one(&ident.key())?);
+            let Some(iid) = self.resolve_one(&ident.key())? else {
+                continue;
+            };
+            if *visible == Visibility::All || visible.allows(self.marking_set_of(iid)?) {
+                iids.push(iid);
+            }
         }
         iids.sort_unstable();
         iids.dedup();

@@ -3,6 +3,8 @@
 //! Rows come from a small set of candidates when one of the conditions names one (a reference, a relationship, a name, the full text); otherwise
 //! from the tree that has the wanted order, type by type, so that a page costs what it shows and not what there is.
 
+use std::sync::Arc;
+
 use ferrocti_model::{
     filter::{Expression, Side},
     id::Ident,
@@ -147,8 +149,13 @@ impl Snapshot<'_> {
     /// `None`: nothing can match.
     fn plan(&self, query: &ObjectQuery, after: Option<&[Sql]>) -> Result<Option<Plan>> {
         let mut sink = Sink::new(Vec::new());
+        if let Visibility::Sets(sets) = &query.visible
+            && self.hides_anything(&query.visible)?
+        {
+            sink.hide(Arc::clone(sets));
+        }
         let mut parts = Vec::new();
-        flatten(self.lower(&query.condition)?, &mut parts);
+        flatten(self.lower(&query.condition, &query.visible)?, &mut parts);
         let mut source = Source::Objects;
         let mut ranked = false;
         if let Some(text) = query
@@ -187,11 +194,7 @@ impl Snapshot<'_> {
         if conditions.len() > condition::FEW {
             conditions = vec![format!("({})", condition::balanced(&conditions, " AND "))];
         }
-        if let Visibility::Sets(sets) = &query.visible
-            && self.hides_anything(&query.visible)?
-        {
-            conditions.push(sink.among("o.marking_set", sets));
-        }
+        conditions.extend(sink.visible("o"));
         let mut plan = Plan {
             source,
             conditions,
@@ -269,7 +272,7 @@ impl Snapshot<'_> {
                     if !types.is_empty() {
                         sql = format!("{sql} AND {}", sink.among("type", types));
                     }
-                    sql
+                    sql + &sink.seen("object")
                 };
                 match side {
                     Side::Source => branch("src", "dst"),

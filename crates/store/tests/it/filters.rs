@@ -377,6 +377,70 @@ pub fn relationships_are_filtered_by_their_ends(open: Open) {
     ));
 }
 
+pub fn nothing_is_found_by_what_is_hidden(open: Open) {
+    let fixture = Fixture::new(open);
+    let (red, reports, malware, secret) = fixture.write(|tx| {
+        let red =
+            Sample::new("Marking-Definition", 1, json!({"definition": "TLP:RED"})).insert(tx)?;
+        let secret = Sample::named("Malware", 2, "Secret")
+            .marked(&[red])
+            .insert(tx)?;
+        let author = Sample::named("Organization", 3, "Author")
+            .marked(&[red])
+            .insert(tx)?;
+        let malware = [4, 5].map(|n| Sample::named("Malware", n, "Known").insert(tx).unwrap());
+        Sample::relationship("uses", 6, malware[0], malware[1])
+            .marked(&[red])
+            .insert(tx)?;
+        let report = Sample::named("Report", 7, "Report")
+            .referring("object", secret)
+            .referring("created-by", author)
+            .insert(tx)?;
+        Ok((red, [report], malware, [secret, author]))
+    });
+    let named = Expression::Value(
+        attribute("name", false, Kind::String),
+        Test::Equals(Operand::Text("Author".to_owned())),
+    );
+    let refers = |name: &str, target: Option<Iid>| Expression::Refers {
+        reference: reference(name),
+        targets: target.map(|target| idents(&fixture, &[target])),
+    };
+    let related = |other: Option<Iid>| Expression::Related {
+        types: vec![kind("uses").code],
+        others: other.map(|other| idents(&fixture, &[other])),
+        side: Side::Both,
+    };
+    for (types, condition, found) in [
+        ("Report", refers("object", Some(secret[0])), &reports[..]),
+        ("Report", refers("object", None), &reports),
+        ("Report", refers("created-by", Some(secret[1])), &reports),
+        ("Report", Expression::Author(Box::new(named)), &reports),
+        ("Malware", related(Some(malware[0])), &malware[1..]),
+        ("Malware", related(None), &malware),
+        (
+            "Malware",
+            Expression::ReferredBy {
+                reference: reference("object"),
+                sources: Some(idents(&fixture, &reports)),
+            },
+            &secret[..1],
+        ),
+    ] {
+        for (markings, expected) in [(vec![red], found), (vec![], &[])] {
+            let query = ObjectQuery {
+                visible: fixture.read(|s| s.allowed_sets(&markings)),
+                condition: condition.clone(),
+                with_total: true,
+                ..all(&[types])
+            };
+            assert_eq!(find(&fixture, &query), expected, "{condition:?}");
+            let total = fixture.read(|s| s.find(&query)).total;
+            assert_eq!(total, Some(expected.len() as u64), "{condition:?}");
+        }
+    }
+}
+
 pub fn large_lists_of_candidates_give_the_same_result(open: Open) {
     let fixture = Fixture::new(open);
     // more than the store walks one by one, so that it takes the other way

@@ -51,6 +51,7 @@ contract!(sqlite, crate::support::sqlite, {
         filters_match_what_they_say,
         negation_includes_objects_without_the_value,
         relationships_are_filtered_by_their_ends,
+        nothing_is_found_by_what_is_hidden,
         large_lists_of_candidates_give_the_same_result,
         long_lists_of_values_are_answered,
         the_longest_lists_of_values_are_quick,
