@@ -217,6 +217,13 @@ pub fn markings(snapshot: &Snapshot<'_>) -> Result<Vec<MarkingFacts>, StoreError
         .clone())
 }
 
+/// The facts of all groups.
+pub(crate) fn all_groups(snapshot: &Snapshot<'_>) -> Result<Vec<Arc<GroupFacts>>, StoreError> {
+    let version = snapshot.rights_version()?;
+    let facts = facts(&snapshot.beside(), snapshot, version)?;
+    Ok(facts.groups.values().cloned().collect())
+}
+
 /// What an actor may see.
 pub fn visibility(snapshot: &Snapshot<'_>, actor: &Actor) -> Result<Visibility, StoreError> {
     let Markings::Only(allowed) = &actor.markings else {
