@@ -11,6 +11,7 @@ mod budget;
 mod editing;
 pub mod message;
 mod metrics;
+pub mod partial;
 mod prepare;
 mod push;
 mod reader;
@@ -240,6 +241,11 @@ fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle
         .name(name.to_owned())
         .spawn(body)
         .map_err(|error| PushError::Thread(error.to_string()))
+}
+
+/// Under which an input is remembered that was applied in part.
+pub(crate) fn digest_in_part(digest: u64) -> u64 {
+    xxh3_64_with_seed(&digest.to_le_bytes(), 2)
 }
 
 /// Digest of an input as stored with the object: of its text, and of who says it with which rights ([`Actor::fingerprint`]).

@@ -20,10 +20,12 @@ pub struct Tally {
     pub parked: u64,
     /// Objects that the message's own restriction left out.
     pub skipped: u64,
+    /// Objects of which a part was not applied; they are among the others.
+    pub partial: u64,
 }
 
 impl Tally {
-    /// All objects.
+    /// All objects, each once.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.created + self.updated + self.unchanged + self.refused + self.parked + self.skipped
@@ -37,6 +39,7 @@ impl Tally {
         self.refused += other.refused;
         self.parked += other.parked;
         self.skipped += other.skipped;
+        self.partial += other.partial;
     }
 }
 

@@ -11,7 +11,7 @@ use ferrocti_model::{Key, clock::Millis};
 use ferrocti_store::{Snapshot, StoreError};
 
 use crate::{
-    Shared, actors, digest,
+    Shared, actors, digest, digest_in_part,
     message::{self, Content, Reason, Undeliverable},
     prepare::{self, Delivery, Parcel},
 };
@@ -233,7 +233,8 @@ fn decode_changed(
         let item = &parcel.items[index];
         let iid = item.key.and_then(|_| stored.next().flatten());
         let unchanged = iid.is_some_and(|iid| {
-            matches!(applied.get(&iid), Some(Some(inputs)) if inputs.contains(digest(item.digest, rights)))
+            let digest = digest(item.digest, rights);
+            matches!(applied.get(&iid), Some(Some(inputs)) if inputs.contains(digest) || inputs.contains(digest_in_part(digest)))
         });
         if !unchanged && left > 0 && item.decoded.is_none() {
             left -= 1;

@@ -7,6 +7,8 @@ use ferrocti_access::Actor;
 use ferrocti_model::clock::{Millis, format_date};
 use ferrocti_store::{NoteKind, StoreError, Tx, Work, WorkOrder, WorkQuery, WorkStatus};
 
+use crate::partial::Partial;
+
 /// Notes of each kind that are kept per work; further ones are only counted.
 pub const KEPT_NOTES: i64 = 100;
 /// How long complete works are kept.
@@ -199,6 +201,10 @@ pub struct Progress<'a> {
     pub failures: &'a [Failure],
     /// What else is to be told: what waits for what, what was left out.
     pub messages: &'a [String],
+    /// Objects of which a part was not applied.
+    pub partial: &'a [Partial],
+    /// How many more there were.
+    pub untold: i64,
 }
 
 /// Records several steps at once. `false`: there is no such work.
@@ -219,6 +225,11 @@ pub fn record(tx: &mut Tx<'_>, id: &str, progress: &Progress<'_>) -> Result<bool
     for message in progress.messages {
         tx.add_work_note(&mut work, NoteKind::Message, message, "", KEPT_NOTES)?;
     }
+    for partial in progress.partial {
+        let (message, source) = (partial.message(), partial.source());
+        tx.add_work_note(&mut work, NoteKind::Partial, &message, &source, KEPT_NOTES)?;
+    }
+    work.partial += progress.untold;
     work.updated_at = now;
     work.expected = work.expected.saturating_add(progress.expected.max(0));
     if progress.processed > 0 {

@@ -23,7 +23,7 @@ use crate::{
 
 pub use self::{
     defaults::{defaults, label_colour},
-    references::{Marking, RefChange, markings, references},
+    references::{Marking, RefChange, is_exempt, markings, references},
 };
 
 /// Under which conditions an input is merged.
@@ -81,6 +81,8 @@ pub struct Merged {
     pub attributes: Map<String, Value>,
     /// What changed; empty when the input said nothing new.
     pub changes: Vec<Change>,
+    /// Attributes that would have changed if the input were at least as confident as what is stored.
+    pub withheld: Vec<String>,
 }
 
 /// Merges an input into the stored attributes of the same element.
@@ -96,6 +98,7 @@ pub fn upsert(
         kind,
         stored,
         changes: Vec::new(),
+        withheld: Vec::new(),
         strength: Strength::of(context, stored_confidence),
     };
     let kept = indicator::kept(kind, &merge.stored, input, context);
@@ -126,6 +129,7 @@ pub fn upsert(
     Merged {
         attributes: merge.stored,
         changes: merge.changes,
+        withheld: merge.withheld,
     }
 }
 
@@ -133,6 +137,7 @@ struct Merge {
     kind: &'static EntityType,
     stored: Map<String, Value>,
     changes: Vec<Change>,
+    withheld: Vec<String>,
     strength: Strength,
 }
 
@@ -197,16 +202,76 @@ impl Merge {
         if self.strength.synchronized {
             return true;
         }
+        if is_empty(value) {
+            return false;
+        }
+        if is_empty(self.stored(name)) || attribute.is_some_and(|attribute| attribute.replace) {
+            return true;
+        }
         // custom properties are not in the registry; they may be changed like others
-        let upsert = attribute.is_none_or(|attribute| attribute.upsert);
-        !is_empty(value) && ((self.strength.equal && upsert) || is_empty(self.stored(name)))
+        self.strength.equal && attribute.is_none_or(|attribute| attribute.upsert)
+    }
+
+    /// Notes a value that only a lack of confidence keeps out.
+    fn withhold(&mut self, attribute: Option<&Attribute>, name: &str, value: &Value) {
+        let changeable = attribute.is_none_or(|attribute| attribute.upsert);
+        if !self.strength.equal && changeable && !is_empty(value) && self.is_news(name, value) {
+            self.withheld.push(name.to_owned());
+        }
+    }
+
+    /// Whether a value says something that the stored one does not.
+    fn is_news(&self, name: &str, value: &Value) -> bool {
+        let aliases = self.kind.alias_attribute.as_deref();
+        if name == "name" || aliases == Some(name) {
+            let known = self.names();
+            let new = |value: &Value| {
+                value
+                    .as_str()
+                    .map(fold)
+                    .is_some_and(|name| !name.is_empty() && !known.contains(&name))
+            };
+            return match value {
+                Value::Array(items) => items.iter().any(new),
+                single => new(single),
+            };
+        }
+        match (self.stored(name), value) {
+            (Value::Array(known), Value::Array(items)) => {
+                let texts: HashSet<&str> = known.iter().filter_map(Value::as_str).collect();
+                items.iter().any(|item| match item {
+                    Value::String(text) => !is_empty(item) && !texts.contains(text.as_str()),
+                    _ => !is_empty(item) && !known.iter().any(|known| same(known, item)),
+                })
+            }
+            (Value::Object(known), Value::Object(members)) => members.iter().any(|(key, value)| {
+                !is_empty(value) && !known.get(key).is_some_and(|known| same(known, value))
+            }),
+            (known, value) => !same(known, value),
+        }
+    }
+
+    /// The name and the aliases, as they are compared.
+    fn names(&self) -> HashSet<String> {
+        let aliases = self.kind.alias_attribute.as_deref();
+        let aliases = aliases.and_then(|name| self.stored(name).as_array());
+        let name = self.stored("name").as_str().map(fold);
+        name.into_iter()
+            .chain(
+                aliases
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .map(fold),
+            )
+            .collect()
     }
 
     fn value(&mut self, name: &str, value: &Value) {
         let kind = self.kind;
         let attribute = kind.attribute(name);
         if !self.may_write(attribute, name, value) {
-            return;
+            return self.withhold(attribute, name, value);
         }
         if kind.alias_attribute.as_deref() == Some(name) && !self.strength.synchronized {
             return self.aliases(name, value);
@@ -256,8 +321,9 @@ impl Merge {
     /// A name that gives way stays as an alias, or as a further name of a file.
     fn name(&mut self, value: &Value) {
         let kind = self.kind;
-        if !self.may_write(kind.attribute("name"), "name", value) {
-            return;
+        let attribute = kind.attribute("name");
+        if !self.may_write(attribute, "name", value) {
+            return self.withhold(attribute, "name", value);
         }
         let old = self.stored("name").clone();
         self.set("name", value.clone());

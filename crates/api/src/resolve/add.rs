@@ -162,11 +162,18 @@ pub(super) fn from_ingest(error: &IngestError) -> Fault {
                 .into_iter()
                 .fold(fault, |fault, doc_code| fault.with("doc_code", doc_code))
         }
-        RefusedReason::Forbidden(denial) => Fault::denied(denial),
-        RefusedReason::MissingReference(id) => missing_reference(id, &reason.to_string()),
-        RefusedReason::MarkingNotAllowed(id) => missing_reference(id, &reason.to_string()),
-        RefusedReason::Restricted => Fault::unsupported("Restricted entity already exists")
-            .with("doc_code", "RESTRICTED_ELEMENT"),
+        RefusedReason::Forbidden(denial) | RefusedReason::BringsAlong { denial, .. } => {
+            Fault::denied(denial)
+        }
+        RefusedReason::MissingReference(id) | RefusedReason::HiddenReference(id) => {
+            missing_reference(id, &reason.to_string())
+        }
+        RefusedReason::Restricted { relation } => Fault::unsupported(if *relation {
+            "Restricted relation already exists"
+        } else {
+            "Restricted entity already exists"
+        })
+        .with("doc_code", "RESTRICTED_ELEMENT"),
         RefusedReason::SelfReference(_) => {
             Fault::unsupported(reason.to_string()).with("doc_code", "SELF_REFERENCING_RELATION")
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ferrocti_access::{Action, may, names};
 use ferrocti_graphql::{FieldCall, Resolved};
+use ferrocti_ingest::partial::Partial;
 use ferrocti_ingest::works::{self, ExpectError, Failure, NewWork};
 use ferrocti_model::clock::format_date;
 use ferrocti_store::{NoteKind, Tx, Work, WorkOrder, WorkQuery, WorkStatus};
@@ -283,12 +284,14 @@ impl Resolution<'_> {
             "completed_number" => work.completed_number.map_or(Resolved::Null, Resolved::leaf),
             "messages" => self.notes(work, NoteKind::Message)?,
             "errors" => self.notes(work, NoteKind::Error)?,
+            "partially_applied" => self.partially_applied(work)?,
             "tracking" => {
                 // a complete work in which nothing was announced shows what it is counted as
                 let counted = work.completed_number.filter(|_| work.expected == 0);
                 let data = json!({
                     "import_expected_number": counted.unwrap_or(work.expected),
                     "import_processed_number": counted.unwrap_or(work.processed),
+                    "import_partial_number": work.partial,
                     "import_last_processed": work.last_processed.map(format_date),
                 });
                 Resolved::Node(Node::Data("WorkTracking", data))
@@ -296,6 +299,23 @@ impl Resolution<'_> {
             "draft_context" => Resolved::from(work.draft_context.as_deref()),
             _ => Resolved::Null,
         })
+    }
+
+    fn partially_applied<'p>(&self, work: &Work) -> Answer<'p> {
+        let notes = self.read(|snapshot| Ok(snapshot.work_notes(work.row, NoteKind::Partial)?))?;
+        Ok(Resolved::nodes(notes.into_iter().map(|note| {
+            let partial = Partial::parse(&note.source).unwrap_or_default();
+            let data = json!({
+                "timestamp": format_date(note.at),
+                "sequence": note.sequence,
+                "message": note.message,
+                "object_id": partial.object_id,
+                "object_name": partial.object_name,
+                "entity_type": partial.entity_type,
+                "parts": partial.parts,
+            });
+            Node::Data("WorkPartial", data)
+        })))
     }
 
     fn notes<'p>(&self, work: &Work, kind: NoteKind) -> Answer<'p> {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     create::{confidence, texts},
-    engine::{Engine, Links, Source, Stop},
+    engine::{Attempt, Engine, Links, Source, Stop},
     facts,
     input::Input,
     object::Applied,
@@ -28,9 +28,8 @@ impl Engine<'_, '_> {
         matches: &[Iid],
         mut input: Input,
         standard: StixId,
-        links: &Links,
-        source: &Source,
-        digest: Option<u64>,
+        links: &mut Links,
+        attempt: &mut Attempt<'_>,
     ) -> Result<Applied, Stop> {
         let owner = self
             .resolve(standard.key())?
@@ -46,15 +45,15 @@ impl Engine<'_, '_> {
                 return Err(Stop::Store(StoreError::NoObject(0)));
             };
             self.leave_to_others(&mut input, target)?;
-            return self.update(target, &input, standard, links, source, digest);
+            return self.update(target, &input, standard, links, attempt);
         }
         let Some(target) = owner.or_else(|| matches.iter().min().copied()) else {
             return Err(Stop::Store(StoreError::NoObject(0)));
         };
         for other in matches.iter().filter(|other| **other != target) {
-            self.absorb(target, *other, source)?;
+            self.absorb(target, *other, attempt.source)?;
         }
-        match self.update(target, &input, standard, links, source, digest)? {
+        match self.update(target, &input, standard, links, attempt)? {
             Applied::Unchanged(iid) => Ok(Applied::Updated(iid)),
             applied => Ok(applied),
         }

@@ -11,7 +11,7 @@ use ferrocti_store::{Event, Iid, Inputs, NewObject, Operation};
 use serde_json::{Map, Value};
 
 use super::{
-    engine::{Engine, Head, Links, Source, Stop},
+    engine::{Attempt, Engine, Head, Links, Stop},
     facts,
     input::Input,
 };
@@ -23,9 +23,9 @@ impl Engine<'_, '_> {
         input: Input,
         standard: StixId,
         links: &Links,
-        source: &Source,
-        digest: Option<u64>,
+        attempt: &Attempt<'_>,
     ) -> Result<Iid, Stop> {
+        let source = attempt.source;
         let kind = input.kind();
         let facts = facts::of(kind);
         let mut attributes = input.element.attributes;
@@ -52,7 +52,7 @@ impl Engine<'_, '_> {
         if !others.is_empty() {
             attributes.insert("x_opencti_stix_ids".to_owned(), Value::Array(others));
         }
-        if facts.creators {
+        if facts.creators && source.actor.is_creator() {
             attributes.insert(
                 "creator_id".to_owned(),
                 Value::Array(vec![source.actor.user_id.to_string().into()]),
@@ -67,7 +67,9 @@ impl Engine<'_, '_> {
         let (name, body) = fresh
             .and_then(|fresh| fresh.texts)
             .unwrap_or_else(|| texts(kind, &attributes));
-        let inputs = digest.map(|digest| Inputs::one(source.delivery(), digest));
+        let inputs = attempt
+            .to_remember()
+            .map(|digest| Inputs::one(source.delivery(), digest));
         let iid = self.tx.insert(&NewObject {
             kind,
             internal: None,
@@ -99,8 +101,10 @@ impl Engine<'_, '_> {
 
     /// Forgets look-ups that a change of an object of this kind makes stale.
     pub fn changed(&mut self, kind: &EntityType) {
-        if kind.name == "Vocabulary" {
-            self.forget_vocabulary();
+        match kind.name.as_str() {
+            "Vocabulary" => self.forget_vocabulary(),
+            "Marking-Definition" => self.forget_rights(),
+            _ => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use ferrocti_store::Iid;
 use super::{
     engine::{Engine, Source, Stop},
     input::Input,
+    object::Remarks,
 };
 
 /// What is asked for with an element.
@@ -36,13 +37,13 @@ impl Engine<'_, '_> {
         owner: Iid,
         derived: &Derived,
         source: &Source,
-        notes: &mut Vec<String>,
+        remarks: &mut Remarks,
     ) -> Result<(), Stop> {
         let asked_by = &derived.asked_by;
         let owner = self.head(owner)?.standard;
         for observable in &asked_by.based_on {
             if let Some(tie) = derive::based_on(Ident::Stix(owner), *observable, asked_by) {
-                self.element(Input::new(tie), source, None, notes)?;
+                self.element(Input::new(tie), source, None, remarks)?;
             }
         }
         if !asked_by.derive {
@@ -51,16 +52,16 @@ impl Engine<'_, '_> {
         if asked_by.kind.name == "Indicator" {
             let observables = derive::observables(asked_by);
             if observables.len() == derive::MOST {
-                notes.push(format!(
+                remarks.notes.push(format!(
                     "of the observables in the pattern of {owner} no more than {} are made",
                     derive::MOST
                 ));
             }
             for observable in observables {
-                self.derive_one(observable, asked_by, owner, source, notes)?;
+                self.derive_one(observable, asked_by, owner, source, remarks)?;
             }
         } else if let Some(indicator) = derive::indicator(asked_by) {
-            self.derive_one(indicator, asked_by, owner, source, notes)?;
+            self.derive_one(indicator, asked_by, owner, source, remarks)?;
         }
         Ok(())
     }
@@ -72,7 +73,7 @@ impl Engine<'_, '_> {
         asked_by: &Element,
         owner: StixId,
         source: &Source,
-        notes: &mut Vec<String>,
+        remarks: &mut Remarks,
     ) -> Result<(), Stop> {
         let kind = element.kind;
         if self.is_known(&element)? {
@@ -87,16 +88,18 @@ impl Engine<'_, '_> {
             }
         }
         let mut apply = |element: Element| -> Result<Option<StixId>, Stop> {
-            match self.element(Input::new(element), source, None, notes) {
+            match self.element(Input::new(element), source, None, remarks) {
                 Ok(applied) => Ok(Some(self.head(applied.iid())?.standard)),
                 Err(Stop::Refused(reason)) => {
-                    notes.push(format!("no {} is made for {owner}: {reason}", kind.name));
+                    remarks
+                        .notes
+                        .push(format!("no {} is made for {owner}: {reason}", kind.name));
                     Ok(None)
                 }
                 Err(Stop::Waits(missing)) => {
                     let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
                     let missing = missing.join(", ");
-                    notes.push(format!(
+                    remarks.notes.push(format!(
                         "no {} is made for {owner}: {missing} does not exist",
                         kind.name
                     ));

@@ -1,22 +1,26 @@
 //! The state of one transaction of ingestion: what has been looked up, what waits, and the small look-ups that all rules share.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use ferrocti_access::{Action, Actor, Markings, may, names};
+use ferrocti_access::{Action, Actor, Denial, Markings, may, names};
 use ferrocti_model::{
     Ident, Key, Registry, StixId,
     clock::Millis,
     merge::{self, Marking, RefChange},
     registry::{Category, EntityType, Reference},
 };
-use ferrocti_store::{Iid, Inputs, StoreError, Tx, Visibility};
-use uuid::Uuid;
+use ferrocti_store::{Iid, Inputs, StoreError, Tx};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{facts, links, refused::RefusedReason, skipped::Skipped, waiting::Waiting};
+use super::{
+    facts, input::Input, links, refused::RefusedReason, skipped::Skipped, waiting::Waiting,
+    withheld::Withheld,
+};
+use crate::{actors, digest_in_part};
 
 /// Why an element was not applied.
 #[derive(Debug)]
@@ -27,6 +31,12 @@ pub enum Stop {
     Waits(Vec<Ident>),
     /// The store failed; the transaction must be given up.
     Store(StoreError),
+}
+
+impl From<RefusedReason> for Stop {
+    fn from(reason: RefusedReason) -> Self {
+        Self::Refused(reason)
+    }
 }
 
 impl From<StoreError> for Stop {
@@ -56,6 +66,30 @@ impl Source {
         self.work
             .as_deref()
             .map_or(0, |work| xxh3_64(work.as_bytes()))
+    }
+}
+
+/// One element on its way into the store.
+#[derive(Debug)]
+pub struct Attempt<'s> {
+    /// On whose behalf.
+    pub source: &'s Source,
+    /// Digest of the input, if it can be recognised by that when it comes again.
+    pub digest: Option<u64>,
+    /// What is not applied of it.
+    pub withheld: Withheld,
+}
+
+impl Attempt<'_> {
+    /// The digest under which the input is remembered, if it is: one that is applied in part must not pass for one that was applied, and
+    /// what is left out for a reason outside of the object may be applied the next time.
+    pub fn to_remember(&self) -> Option<u64> {
+        let digest = self.digest?;
+        if self.withheld.is_empty() {
+            Some(digest)
+        } else {
+            self.withheld.lasts().then(|| digest_in_part(digest))
+        }
     }
 }
 
@@ -106,8 +140,11 @@ pub struct Engine<'e, 't> {
     heads: HashMap<Iid, Head>,
     markings: HashMap<Iid, MarkingFacts>,
     vocabulary: HashMap<(&'static str, String), Option<String>>,
-    visibility: HashMap<Uuid, Visibility>,
+    /// Whether a user may see what carries a set of markings.
+    seen: HashMap<(i64, i64), bool>,
     accepted: HashMap<(usize, u8), Option<bool>>,
+    /// Actors by user, as their rights are since a marking definition was changed in this transaction.
+    actors: Option<HashMap<i64, Arc<Actor>>>,
 }
 
 impl std::fmt::Debug for Engine<'_, '_> {
@@ -132,8 +169,9 @@ impl<'e, 't> Engine<'e, 't> {
             heads: HashMap::new(),
             markings: HashMap::new(),
             vocabulary: HashMap::new(),
-            visibility: HashMap::new(),
+            seen: HashMap::new(),
             accepted: HashMap::new(),
+            actors: None,
         }
     }
 
@@ -228,12 +266,24 @@ impl<'e, 't> Engine<'e, 't> {
     }
 
     /// Whether an input was applied to an object already, and nothing has changed the object since.
-    pub fn repeats(&mut self, iid: Iid, digest: u64, source: &Source) -> Result<bool, StoreError> {
-        let inputs = self.tx.inputs(&[iid])?.pop().flatten();
-        let repeats = inputs.is_some_and(|inputs| inputs.contains(digest));
-        if repeats {
-            self.skipped.note(source.delivery(), iid, digest);
-        }
+    pub fn repeats(
+        &mut self,
+        iid: Iid,
+        digest: u64,
+        source: &Source,
+    ) -> Result<Repeats, StoreError> {
+        let Some(inputs) = self.tx.inputs(&[iid])?.pop().flatten() else {
+            return Ok(Repeats::No);
+        };
+        let in_part = digest_in_part(digest);
+        let (repeats, digest) = if inputs.contains(digest) {
+            (Repeats::Whole, digest)
+        } else if inputs.contains(in_part) {
+            (Repeats::InPart, in_part)
+        } else {
+            return Ok(Repeats::No);
+        };
+        self.skipped.note(source.delivery(), iid, digest);
         Ok(repeats)
     }
 
@@ -261,36 +311,19 @@ impl<'e, 't> Engine<'e, 't> {
 
     /// Whether the actor may see a row.
     pub fn visible(&mut self, iid: Iid, actor: &Actor) -> Result<bool, StoreError> {
-        let Markings::Only(allowed) = &actor.markings else {
-            return Ok(true);
-        };
-        if actor.bypass() {
+        if actor.markings == Markings::All || actor.bypass() {
             return Ok(true);
         }
-        if !self.visibility.contains_key(&actor.user_id) {
-            let keys: Vec<Key> = allowed.iter().map(StixId::key).collect();
-            let rows: Vec<Iid> = self.tx.resolve(&keys)?.into_iter().flatten().collect();
-            let visibility = self.tx.allowed_sets(&rows)?;
-            self.visibility.insert(actor.user_id, visibility);
+        let set = self.tx.marking_set_of(iid)?;
+        if let Some(seen) = self.seen.get(&(actor.user_row, set)) {
+            return Ok(*seen);
         }
-        let Some(set) = self.tx.load_one(iid)?.map(|stored| stored.marking_set) else {
-            return Ok(false);
-        };
-        if self
-            .visibility
-            .get(&actor.user_id)
-            .is_some_and(|visibility| visibility.allows(set))
-        {
-            return Ok(true);
+        let mut seen = true;
+        for member in self.tx.marking_members(set)? {
+            seen &= actor.may_use_marking(self.marking(member)?.standard);
         }
-        // a set that is newer than what was computed
-        let members = self.tx.marking_members(set)?;
-        for member in members {
-            if !actor.may_use_marking(self.marking(member)?.standard) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.seen.insert((actor.user_row, set), seen);
+        Ok(seen)
     }
 
     /// Whether a reference may point to objects of a STIX type; `None`: it depends on the type of the object.
@@ -308,15 +341,27 @@ impl<'e, 't> Engine<'e, 't> {
     }
 
     /// Whether the actor may write objects of a kind at all.
-    pub fn allowed(kind: &EntityType, actor: &Actor) -> Result<(), RefusedReason> {
-        let capability = match (kind.category, kind.name.as_str()) {
-            (Category::Meta, "Marking-Definition") => names::SET_MARKINGS,
-            (Category::Meta, "Label") => names::SET_LABELS,
-            (Category::Meta, "Kill-Chain-Phase") => names::SET_KILL_CHAIN_PHASES,
-            (Category::Meta, "Vocabulary") => names::SET_VOCABULARIES,
-            _ => names::KNOWLEDGE_UPDATE,
+    pub fn allowed(kind: &EntityType, actor: &Actor) -> Result<(), Denial> {
+        may(
+            actor,
+            Action::Use(settings_capability(kind).unwrap_or(names::KNOWLEDGE_UPDATE)),
+        )
+    }
+
+    /// Whether the actor has a confidence level, without which it writes nothing.
+    pub fn has_level(&mut self, input: &Input, actor: &Actor) -> Result<(), Stop> {
+        let entity_type = &input.kind().name;
+        let Err(create) = may(actor, Action::Create { entity_type }) else {
+            return Ok(());
         };
-        Ok(may(actor, Action::Use(capability))?)
+        let standard = input.standard.as_ref().and_then(|rule| rule.as_ref().ok());
+        let standard = standard.copied().flatten().map(|id| id.key());
+        for key in standard.into_iter().chain(input.keys.iter().copied()) {
+            if self.resolve(key)?.is_some() {
+                may(actor, Action::Upsert { entity_type }).map_err(RefusedReason::from)?;
+            }
+        }
+        Err(RefusedReason::from(create).into())
     }
 
     /// The stored form of a vocabulary value: the name of its entry. `None`: there is no such entry.
@@ -343,8 +388,59 @@ impl<'e, 't> Engine<'e, 't> {
         Ok(found)
     }
 
+    /// A source with the rights of now: who brings a marking definition may use it at once, if its groups get new ones.
+    pub fn current<'s>(&mut self, source: &'s Source) -> Result<Cow<'s, Source>, StoreError> {
+        let Some(actors) = &mut self.actors else {
+            return Ok(Cow::Borrowed(source));
+        };
+        let row = source.actor.user_row;
+        let actor = match actors.get(&row) {
+            Some(actor) => Arc::clone(actor),
+            None => {
+                let actor = actors::of_row(self.tx, row)?;
+                let actor = actor.unwrap_or_else(|| Arc::clone(&source.actor));
+                actors.insert(row, Arc::clone(&actor));
+                actor
+            }
+        };
+        Ok(Cow::Owned(Source {
+            rights: actor.fingerprint(),
+            actor,
+            ..source.clone()
+        }))
+    }
+
+    /// Forgets what follows from marking definitions: one has been added or changed, and with it what users may see.
+    pub fn forget_rights(&mut self) {
+        self.seen.clear();
+        self.actors = Some(HashMap::new());
+    }
+
     /// Forgets the vocabularies: an entry has been added or changed.
     pub fn forget_vocabulary(&mut self) {
         self.vocabulary.clear();
+    }
+}
+
+/// What a repetition of an input comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// It is none.
+    No,
+    /// All of it is stored.
+    Whole,
+    /// What of it may be applied is stored.
+    InPart,
+}
+
+/// The capability that the platform's own lists ask for, instead of the one for knowledge.
+#[must_use]
+pub fn settings_capability(kind: &EntityType) -> Option<&'static str> {
+    match (kind.category, kind.name.as_str()) {
+        (Category::Meta, "Marking-Definition") => Some(names::SET_MARKINGS),
+        (Category::Meta, "Label") => Some(names::SET_LABELS),
+        (Category::Meta, "Kill-Chain-Phase") => Some(names::SET_KILL_CHAIN_PHASES),
+        (Category::Meta, "Vocabulary") => Some(names::SET_VOCABULARIES),
+        _ => None,
     }
 }

@@ -105,7 +105,8 @@ impl Engine<'_, '_> {
             }
         }
         if found.is_empty() && hidden {
-            return Err(Stop::Refused(RefusedReason::Restricted));
+            let relation = links.ends.is_some();
+            return Err(Stop::Refused(RefusedReason::Restricted { relation }));
         }
         self.agreeing(input, &mut matches)?;
         Ok(matches)

@@ -114,8 +114,11 @@ impl Input {
             return;
         }
         let attributes = &mut self.element.attributes;
-        let given = attributes.get("confidence").and_then(Value::as_u64);
-        let given = given.map(|given| u8::try_from(given.min(100)).unwrap_or(100));
+        // limited before for other rights, it is limited anew
+        let given = *self.given_confidence.get_or_insert_with(|| {
+            let given = attributes.get("confidence").and_then(Value::as_i64);
+            given.map(|given| u8::try_from(given.clamp(0, 100)).unwrap_or(100))
+        });
         if let Some(confidence) = actor.cap_confidence(&kind.name, given) {
             attributes.insert("confidence".to_owned(), confidence.into());
         }

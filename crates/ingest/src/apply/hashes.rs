@@ -200,7 +200,9 @@ impl Engine<'_, '_> {
         };
         match standard {
             Some(standard) if self.resolve(standard.key())?.is_none() => Ok(standard),
-            _ if !self.visible(other.iid, actor)? => Err(Stop::Refused(RefusedReason::Restricted)),
+            _ if !self.visible(other.iid, actor)? => {
+                Err(Stop::Refused(RefusedReason::Restricted { relation: false }))
+            }
             _ => Err(Stop::Refused(RefusedReason::HashCollision {
                 known: self.head(other.iid)?.standard.to_string(),
                 algorithm: other.algorithm.clone(),

@@ -23,6 +23,8 @@ pub struct Input {
     pub fingerprint: u64,
     /// What was done ahead to its attributes in case that it is new.
     pub fresh: Option<Fresh>,
+    /// The confidence as it was given, once it has been limited.
+    pub given_confidence: Option<Option<u8>>,
 }
 
 impl Input {
@@ -49,6 +51,7 @@ impl Input {
             keys,
             fingerprint,
             fresh: None,
+            given_confidence: None,
         }
     }
 

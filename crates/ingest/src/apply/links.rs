@@ -1,6 +1,6 @@
 //! Resolving what an element points to, and checking that it may.
 
-use ferrocti_access::Actor;
+use ferrocti_access::{Action, Actor, may};
 use ferrocti_model::{
     Element, Ident, Registry, StixId, list,
     registry::{EntityType, Reference},
@@ -10,17 +10,20 @@ use ferrocti_store::Iid;
 use super::{
     engine::{Engine, Links, Stop},
     facts,
+    object::Remarks,
     refused::RefusedReason,
+    withheld::{Reason, Withheld},
 };
 
 impl Engine<'_, '_> {
     /// Resolves references and ends of an element. What makes up its identity and its rights must exist, or it waits;
-    /// what else is missing is listed. What must not be pointed to is left out, with a note.
+    /// what else is missing is listed. What must not be pointed to is left out, with a note; what the actor may not see is withheld.
     pub fn links(
         &mut self,
         element: &Element,
         actor: &Actor,
-        notes: &mut Vec<String>,
+        remarks: &mut Remarks,
+        withheld: &mut Withheld,
     ) -> Result<Links, Stop> {
         let facts = facts::of(element.kind);
         let marking = facts::marking_code();
@@ -42,21 +45,28 @@ impl Engine<'_, '_> {
                                     found,
                                 }));
                             }
-                            notes.push(format!("\"{}\" leaves out {ident}: it must not point to an object of type {found}", reference.stix));
+                            remarks.notes.push(format!("\"{}\" leaves out {ident}: it must not point to an object of type {found}", reference.stix));
                         } else if self.visible(target, actor)? {
                             targets.push(target);
                         } else if facts.identifying.contains(&reference.name.as_str()) {
                             // without it the element would be taken for another
-                            waits.push(*ident);
+                            return Err(Stop::Refused(RefusedReason::HiddenReference(
+                                ident.to_string(),
+                            )));
+                        } else {
+                            withheld.reference(&reference.name, Reason::Hidden(*ident));
                         }
                     }
                     None if is_user(reference) => {
-                        notes.push(format!(
+                        remarks.notes.push(format!(
                             "\"{}\" leaves out {ident}: users cannot be assigned in this release",
                             reference.name
                         ));
                     }
                     None if required => waits.push(*ident),
+                    None if let Some(reason) = remarks.left_out(&ident.key()) => {
+                        withheld.reference(&reference.name, reason.clone());
+                    }
                     None => links.missing.push((*reference, *ident)),
                 }
             }
@@ -88,24 +98,25 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// An end, if it exists and the actor may see it.
+    /// An end, if it exists. What the actor may not see is refused: waiting for it would never end.
     fn end(&mut self, ident: Ident, actor: &Actor) -> Result<Option<Iid>, Stop> {
         match self.resolve(ident.key())? {
             Some(iid) if self.visible(iid, actor)? => Ok(Some(iid)),
-            _ => Ok(None),
+            Some(_) => Err(Stop::Refused(RefusedReason::HiddenReference(
+                ident.to_string(),
+            ))),
+            None => Ok(None),
         }
     }
 
     /// The strictest of these markings, all of which the actor must be allowed to use.
     fn own_markings(&mut self, targets: &[Iid], actor: &Actor) -> Result<Vec<Iid>, Stop> {
+        let mut markings = Vec::with_capacity(targets.len());
         for target in targets {
-            let standard = self.marking(*target)?.standard;
-            if !actor.may_use_marking(standard) {
-                return Err(Stop::Refused(RefusedReason::MarkingNotAllowed(
-                    standard.to_string(),
-                )));
-            }
+            markings.push(self.marking(*target)?.standard);
         }
+        let markings = &markings;
+        may(actor, Action::Mark { markings }).map_err(RefusedReason::from)?;
         Ok(self.combine_markings(&[], targets)?.add)
     }
 

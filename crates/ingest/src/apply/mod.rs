@@ -21,6 +21,7 @@ mod report;
 pub(crate) mod skipped;
 mod update;
 mod waiting;
+mod withheld;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -32,10 +33,11 @@ use uuid::Uuid;
 
 use self::{
     edit::EditError,
-    engine::{Engine, Source, Stop},
+    engine::{Engine, Repeats, Source, Stop},
     report::Reports,
     skipped::Skipped,
     waiting::{Pending, PendingObject},
+    withheld::{Told, Withheld},
 };
 pub use self::{
     input::Input,
@@ -279,7 +281,7 @@ fn apply_round(
         let Some((decoded, range, raw)) = ready.get_mut(index).and_then(Option::take) else {
             continue;
         };
-        let outcome = match engine.object(*decoded, source, Some(digest(raw, source.rights))) {
+        let outcome = match engine.object(*decoded, source, raw) {
             Ok(outcome) => outcome,
             Err(Stop::Store(error)) => return Err(error),
             Err(_) => continue,
@@ -330,14 +332,25 @@ fn changed_items(
             Some(key) => engine.resolve(key)?,
             None => None,
         };
-        let known = match stored {
+        let repeats = match stored {
             Some(iid) => engine.repeats(iid, digest(item.digest, source.rights), source)?,
-            None => false,
+            None => Repeats::No,
         };
-        if known {
-            reports.tally.unchanged += 1;
-        } else {
+        if repeats == Repeats::No {
             changed.push(index);
+            continue;
+        }
+        reports.tally.unchanged += 1;
+        if let (Repeats::InPart, Some(iid)) = (repeats, stored) {
+            let engine::Head { kind, standard } = engine.head(iid)?;
+            let told = Told {
+                standard,
+                kind,
+                name: None,
+                actor: Arc::clone(&source.actor),
+                withheld: Withheld::as_before(),
+            };
+            reports.partial(source.work.as_deref(), &told);
         }
     }
     Ok(changed)
@@ -390,7 +403,8 @@ pub(crate) fn direct(
     for element in elements {
         let mut outcome = object::Outcome::default();
         engine.entries(&element, &source, &mut outcome)?;
-        let applied = match engine.element(Input::new(element), &source, None, &mut outcome.notes) {
+        let applied = match engine.element(Input::new(element), &source, None, &mut outcome.remarks)
+        {
             Err(Stop::Waits(missing)) => {
                 let first = missing.first().map(ToString::to_string).unwrap_or_default();
                 return Err(Stop::Refused(RefusedReason::MissingReference(first)));

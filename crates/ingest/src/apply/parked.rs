@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use ferrocti_model::{Ident, Key, Registry, registry::Reference};
+use ferrocti_access::Actor;
+use ferrocti_model::{Ident, Key, Registry, merge, registry::Reference};
 use ferrocti_store::{
-    Event, NewParked, ObjectChange, Operation, Parked, StoreError, Waiting as Parking,
+    Event, NewParked, ObjectChange, Operation, Parked, StoreError, Stored, Waiting as Parking,
 };
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
@@ -13,8 +14,9 @@ use super::{
     engine::{Engine, Source, Stop},
     report::Reports,
     waiting::{Pending, PendingObject, PendingReference},
+    withheld::{self, Reason, Told, Withheld},
 };
-use crate::{actors, digest, prepare, works::Failure};
+use crate::{actors, prepare, works::Failure};
 
 impl Engine<'_, '_> {
     /// Makes ready what waits for keys that an object has now: in this transaction, and from earlier ones.
@@ -45,14 +47,11 @@ impl Engine<'_, '_> {
     fn retry(&mut self, object: PendingObject, reports: &mut Reports) -> Result<(), StoreError> {
         let work = object.source.work.clone();
         let outcome = match prepare::decode(object.json()) {
-            Ok(ready) => {
-                let digest = digest(object.digest, object.source.rights);
-                match self.object(*ready, &object.source, Some(digest)) {
-                    Ok(outcome) => outcome,
-                    Err(Stop::Store(error)) => return Err(error),
-                    Err(_) => return Ok(()),
-                }
-            }
+            Ok(ready) => match self.object(*ready, &object.source, object.digest) {
+                Ok(outcome) => outcome,
+                Err(Stop::Store(error)) => return Err(error),
+                Err(_) => return Ok(()),
+            },
             Err(refusal) => {
                 let failure = Failure::of_object(
                     refusal.id.as_deref(),
@@ -101,6 +100,24 @@ impl Engine<'_, '_> {
             reports.note(pending.source.work.as_deref(), note);
             return Ok(());
         }
+        let actor = &self.current(&pending.source)?.actor.clone();
+        let mut withheld = Withheld::default();
+        if !self.visible(target, actor)? {
+            withheld.reference(&reference.name, Reason::Hidden(pending.target));
+        } else if let Some(weaker) = self.weaker(&stored, reference, actor)? {
+            withheld.reference(&reference.name, weaker);
+        }
+        if !withheld.is_empty() {
+            let told = Told {
+                standard: stored.standard,
+                kind: stored.kind,
+                name: withheld::name(&stored.attributes),
+                actor: Arc::clone(actor),
+                withheld,
+            };
+            reports.partial(pending.source.work.as_deref(), &told);
+            return Ok(());
+        }
         // what others have set meanwhile is not replaced; a long list is not read for each of its members
         let free = reference.multiple
             || self
@@ -132,6 +149,26 @@ impl Engine<'_, '_> {
             origin: pending.source.origin.as_deref(),
             data: Some(&data),
         })
+    }
+
+    /// Why a reference that was waited for is not added any more: somebody who may claim more has raised the confidence meanwhile.
+    fn weaker(
+        &mut self,
+        stored: &Stored,
+        reference: &Reference,
+        actor: &Actor,
+    ) -> Result<Option<Reason>, StoreError> {
+        let level = actor.level(&stored.kind.name).unwrap_or(0);
+        let confidence = stored.confidence.unwrap_or(0);
+        if level >= confidence || merge::is_exempt(reference) {
+            return Ok(None);
+        }
+        let existing = self.tx.targets(&[stored.iid], reference.code)?.concat();
+        Ok((!existing.is_empty()).then_some(Reason::Weaker {
+            input: level,
+            level,
+            stored: confidence,
+        }))
     }
 
     /// Parks what still waits; each work is told what waits for what. Answers how many whole objects wait.

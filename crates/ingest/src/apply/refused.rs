@@ -27,12 +27,25 @@ pub enum RefusedReason {
     /// The actor lacks a capability.
     #[error(transparent)]
     Forbidden(#[from] Denial),
-    /// The actor may not use one of its markings.
-    #[error("the user may not use the marking {0}; grant it to the user, or leave it out")]
-    MarkingNotAllowed(String),
+    /// It brings along something new that the actor may not make.
+    #[error("{denial} It brings along {what}, which does not exist yet.")]
+    BringsAlong {
+        /// What, in words.
+        what: String,
+        /// Why not.
+        denial: Denial,
+    },
     /// It exists, and the actor may not see it.
-    #[error("the object exists already and its markings hide it from the user")]
-    Restricted,
+    #[error("Restricted {} already exists: its markings hide it from the user.", if *.relation { "relation" } else { "entity" })]
+    Restricted {
+        /// Whether it is a relationship or a sighting.
+        relation: bool,
+    },
+    /// An end, or what its identity is made of, exists, and the actor may not see it.
+    #[error(
+        "Element(s) not found: it refers to {0}, which does not exist or which the user may not see"
+    )]
+    HiddenReference(String),
     /// Both ends are the same object.
     #[error("a relationship cannot point from an object to itself ({0})")]
     SelfReference(String),
@@ -49,7 +62,10 @@ pub enum RefusedReason {
         target_type: String,
     },
     /// An end or marking does not exist. Only for callers that want an answer at once; others are parked.
-    #[error("it refers to {0}, which does not exist")]
+    // word for word as above: the answer does not tell what exists
+    #[error(
+        "Element(s) not found: it refers to {0}, which does not exist or which the user may not see"
+    )]
     MissingReference(String),
     /// It is told apart from a stored object by a hash, and has no identifier that is not the other's.
     #[error(

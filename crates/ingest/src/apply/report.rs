@@ -5,9 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use ferrocti_store::{StoreError, Tx};
 use serde::Deserialize;
 
-use super::object::{Applied, Outcome};
+use super::{
+    object::{Applied, Outcome},
+    withheld::Told,
+};
 use crate::{
     metrics::Tally,
+    partial::Partial,
     works::{self, Failure, Progress},
 };
 
@@ -20,6 +24,9 @@ struct Collected {
     processed: i64,
     failures: Vec<Failure>,
     messages: Vec<String>,
+    partial: Vec<Partial>,
+    /// How many more there were than `partial` tells.
+    untold: i64,
 }
 
 /// What is to be written to works, and the figures of the batch.
@@ -56,6 +63,19 @@ impl Reports {
         }
     }
 
+    /// An object of which a part was not applied. It is put into words only when those are kept.
+    pub fn partial(&mut self, work: Option<&str>, told: &Told) {
+        self.tally.partial += 1;
+        let Some(collected) = self.collected(work) else {
+            return;
+        };
+        if collected.partial.len() < NOTES {
+            collected.partial.push(told.partial());
+        } else {
+            collected.untold += 1;
+        }
+    }
+
     /// What became of one object. Objects that wait are counted at the end of the batch.
     pub fn outcome(&mut self, work: Option<&str>, outcome: &Outcome, json: &str) {
         for refused in outcome
@@ -71,8 +91,11 @@ impl Reports {
                 Failure::of_object(id, name, &refused.to_string(), json),
             );
         }
-        for note in &outcome.notes {
+        for note in &outcome.remarks.notes {
             self.note(work, note.clone());
+        }
+        for told in &outcome.remarks.partial {
+            self.partial(work, told);
         }
         if !outcome.waits.is_empty() {
             return;
@@ -130,6 +153,8 @@ impl Reports {
                     processed: collected.processed,
                     failures: &collected.failures,
                     messages: &collected.messages,
+                    partial: &collected.partial,
+                    untold: collected.untold,
                 },
             )?;
         }

@@ -1,5 +1,6 @@
 //! Merging an element into the object that it is already.
 
+use ferrocti_access::{Action, may, names};
 use ferrocti_model::{
     Key, StixId, ids,
     merge::{self, Change, MergeContext, RefChange, Strength},
@@ -10,14 +11,18 @@ use serde_json::{Map, Value, json};
 
 use super::{
     create::{confidence, texts},
-    engine::{Engine, Head, Links, Source, Stop},
+    engine::{Attempt, Engine, Head, Links, Stop},
     facts,
     input::Input,
     object::Applied,
+    withheld::Reason,
 };
 
 /// Name of the attribute that lists the other STIX ids of an object.
 pub const STIX_IDS: &str = "x_opencti_stix_ids";
+
+/// Name of the reference to the organizations that an object is shared with.
+const SHARING: &str = "objectOrganization";
 
 /// Changed references with the change of each.
 pub type Relinked = Vec<(&'static Reference, RefChange<Iid>)>;
@@ -29,31 +34,46 @@ impl Engine<'_, '_> {
         iid: Iid,
         input: &Input,
         standard: StixId,
-        links: &Links,
-        source: &Source,
-        digest: Option<u64>,
+        links: &mut Links,
+        attempt: &mut Attempt<'_>,
     ) -> Result<Applied, Stop> {
+        let source = attempt.source;
         let stored = self.tx.load_one(iid)?.ok_or(StoreError::NoObject(iid))?;
         let kind = stored.kind;
-        let creator = facts::of(kind)
-            .creators
-            .then(|| source.actor.user_id.to_string());
+        let actor = &source.actor;
+        let has = facts::of(kind);
+        let creator = (has.creators && actor.is_creator()).then(|| actor.user_id.to_string());
         let context = MergeContext {
             now: self.now,
             creator: creator.as_deref(),
-            confidence: confidence(&input.element.attributes),
+            // without a confidence of their own, inputs count with all that the user may claim
+            confidence: if has.confidence {
+                confidence(&input.element.attributes)
+            } else {
+                actor.level(&kind.name)
+            },
             synchronized: false,
         };
         let strength = Strength::of(&context, stored.confidence);
-        let relinked = self.relinked(iid, links, strength)?;
+        let weaker = Reason::Weaker {
+            input: context.confidence.unwrap_or(0),
+            level: actor.level(&kind.name).unwrap_or(0),
+            stored: stored.confidence.unwrap_or(0),
+        };
+        let relinked = self.relinked(iid, links, strength, &weaker, attempt)?;
         let Stored {
             attributes,
             standard: old_standard,
             inputs: old_inputs,
             ..
         } = stored;
-        let inputs = digest.map(|digest| self.remembered(iid, old_inputs.as_ref(), digest, source));
         let merged = merge::upsert(attributes, stored.confidence, &input.element, &context);
+        for name in &merged.withheld {
+            attempt.withheld.attribute(name, weaker.clone());
+        }
+        let inputs = attempt
+            .to_remember()
+            .map(|digest| self.remembered(iid, old_inputs.as_ref(), digest, source));
         let (mut attributes, mut changes) = (merged.attributes, merged.changes);
 
         let renamed = self.renamed(iid, &attributes, &changes, old_standard, kind)?;
@@ -121,27 +141,75 @@ impl Engine<'_, '_> {
         Ok(Applied::Updated(iid))
     }
 
-    /// What changes of the references that the input gives.
-    fn relinked(&mut self, iid: Iid, links: &Links, strength: Strength) -> Result<Relinked, Stop> {
+    /// What changes of the references that the input gives. What would change if its confidence were higher is withheld, and not waited for.
+    fn relinked(
+        &mut self,
+        iid: Iid,
+        links: &mut Links,
+        strength: Strength,
+        weaker: &Reason,
+        attempt: &mut Attempt<'_>,
+    ) -> Result<Relinked, Stop> {
+        const STRONGER: Strength = Strength {
+            equal: true,
+            above: true,
+            synchronized: false,
+        };
+        let Attempt {
+            source, withheld, ..
+        } = attempt;
         let mut relinked = Vec::new();
         for (reference, targets) in links.refs.iter().filter(|(_, targets)| !targets.is_empty()) {
-            let existing = self
-                .tx
-                .targets(&[iid], reference.code)?
-                .pop()
-                .unwrap_or_default();
-            let change = if reference.code != facts::marking_code() {
-                merge::references(reference, &existing, targets, strength)
-            } else if existing.is_empty() || strength.equal {
-                self.combine_markings(&existing, targets)?
-            } else {
-                RefChange::default()
+            let existing = self.existing(iid, reference)?;
+            let change = |engine: &mut Self, strength: Strength| {
+                if reference.code != facts::marking_code() {
+                    Ok(merge::references(reference, &existing, targets, strength))
+                } else if existing.is_empty() || strength.equal {
+                    engine.combine_markings(&existing, targets)
+                } else {
+                    Ok(RefChange::default())
+                }
             };
-            if !change.is_empty() {
-                relinked.push((*reference, change));
+            let changed = change(self, strength)?;
+            if changed.is_empty() {
+                let open = strength.equal && (strength.above || reference.name != "createdBy");
+                if !open && !change(self, STRONGER)?.is_empty() {
+                    withheld.reference(&reference.name, weaker.clone());
+                }
+                continue;
             }
+            if reference.name == SHARING
+                && let Err(denial) = may(&source.actor, Action::Use(names::ORGANIZATION_RESTRICT))
+            {
+                withheld.reference(&reference.name, Reason::NotAllowed(denial));
+                continue;
+            }
+            relinked.push((*reference, changed));
         }
+        let mut missing = std::mem::take(&mut links.missing);
+        if !strength.above {
+            let mut kept = Vec::with_capacity(missing.len());
+            for (reference, target) in missing {
+                let asks = if reference.name == "createdBy" {
+                    true
+                } else {
+                    !strength.equal && !merge::is_exempt(reference)
+                };
+                if asks && !self.existing(iid, reference)?.is_empty() {
+                    withheld.reference(&reference.name, weaker.clone());
+                } else {
+                    kept.push((reference, target));
+                }
+            }
+            missing = kept;
+        }
+        links.missing = missing;
         Ok(relinked)
+    }
+
+    fn existing(&mut self, iid: Iid, reference: &Reference) -> Result<Vec<Iid>, StoreError> {
+        let targets = self.tx.targets(&[iid], reference.code)?.pop();
+        Ok(targets.unwrap_or_default())
     }
 
     /// The standard id that an object has after a change of what identifies it, if that is another one and is free.

@@ -284,7 +284,7 @@ fn a_marking_that_the_user_may_not_use_refuses_the_object() {
     let errors = platform.errors(&work);
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
-        errors[0].contains(&id("malware", 1)) && errors[0].contains("may not use the marking"),
+        errors[0].contains(&id("malware", 1)) && errors[0].contains("User trying to create the data has missing markings"),
         "{errors:?}"
     );
 }

@@ -68,16 +68,19 @@ pub fn references<T: Copy + Eq + Hash>(
     if strength.synchronized {
         change.add = fresh();
         change.remove = surplus(input);
-    } else if existing.is_empty()
-        || strength.equal
-        || matches!(
-            reference.name.as_str(),
-            "objectLabel" | "externalReferences"
-        )
-    {
+    } else if existing.is_empty() || strength.equal || is_exempt(reference) {
         change.add = fresh();
     }
     change
+}
+
+/// Whether a reference may be added to whatever the confidence.
+#[must_use]
+pub fn is_exempt(reference: &Reference) -> bool {
+    matches!(
+        reference.name.as_str(),
+        "objectLabel" | "externalReferences"
+    )
 }
 
 /// A marking with what decides between markings of one kind.
