@@ -154,20 +154,26 @@ pub(crate) fn is_known(state: &AppState, headers: &Headers) -> bool {
     matches!(prove(state, headers), Ok(Some(_)))
 }
 
+/// Somebody who proved who he is.
+struct Proven {
+    actor: Arc<Actor>,
+    /// By this session, not by a token.
+    session: Option<Uuid>,
+}
+
 /// Who a request comes from, and by which session if it is not by a token. What a caller says openly counts more than the cookie that a browser
 /// adds to everything.
-fn prove(
-    state: &AppState,
-    headers: &Headers,
-) -> Result<Option<(Arc<Actor>, Option<Uuid>)>, AccountError> {
+fn prove(state: &AppState, headers: &Headers) -> Result<Option<Proven>, AccountError> {
     let accounts = &state.services().accounts;
     Ok(match (&headers.token, &headers.session) {
-        (Some(token), _) => accounts
-            .authenticate(token)?
-            .map(|found| (Arc::clone(found.actor()), None)),
-        (None, Some(secret)) => accounts
-            .session(secret)?
-            .map(|(rights, session)| (Arc::clone(&rights.actor), Some(session.id))),
+        (Some(token), _) => accounts.authenticate(token)?.map(|found| Proven {
+            actor: Arc::clone(found.actor()),
+            session: None,
+        }),
+        (None, Some(secret)) => accounts.session(secret)?.map(|(rights, session)| Proven {
+            actor: Arc::clone(&rights.actor),
+            session: Some(session.id),
+        }),
         (None, None) => None,
     })
 }
@@ -196,7 +202,7 @@ fn check_sender(headers: &Headers) -> Result<(), Refusal> {
 /// The answer to the whole request: it belongs to a work that is gone, to a draft, or the store failed.
 pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Refusal> {
     let (own, session) = match prove(state, headers) {
-        Ok(Some((own, session))) => (Some(own), session),
+        Ok(Some(proven)) => (Some(proven.actor), proven.session),
         Ok(None) => (None, None),
         Err(error) => return Err(refuse(500, error.into())),
     };

@@ -79,8 +79,9 @@ pub(super) async fn logout(State(state): State<AppState>, request: Request) -> R
 pub(super) async fn session(State(state): State<AppState>, request: Request) -> Response {
     let secret = session::secret(request.headers());
     blocking(state, move |state| {
-        let nobody =
-            || Plain::new(StatusCode::UNAUTHORIZED, "Nobody is logged in.").into_response();
+        let nobody = || {
+            Box::new(Plain::new(StatusCode::UNAUTHORIZED, "Nobody is logged in.").into_response())
+        };
         let secret = secret.ok_or_else(nobody)?;
         let found = state.services().accounts.session(&secret);
         let (rights, session) = found
@@ -123,7 +124,7 @@ fn finish(state: &AppState, caller: &Caller, form: bool, body: Value) -> Respons
     response
 }
 
-fn unsuccessful(state: &AppState, refused: &Refused) -> Response {
+fn unsuccessful(state: &AppState, refused: &Refused) -> Box<Response> {
     let status = match refused {
         Refused::Foreign => StatusCode::FORBIDDEN,
         Refused::Twice => StatusCode::UNAUTHORIZED,
@@ -133,7 +134,7 @@ fn unsuccessful(state: &AppState, refused: &Refused) -> Response {
         Refused::Account(AccountError::LoginRefused(_)) => StatusCode::UNAUTHORIZED,
         Refused::Account(error) => {
             tracing::error!(%error, "a login failed inside");
-            return failed();
+            return Box::new(failed());
         }
     };
     let mut response = Plain::new(status, refused.to_string()).into_response();
@@ -143,17 +144,17 @@ fn unsuccessful(state: &AppState, refused: &Refused) -> Response {
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    response
+    Box::new(response)
 }
 
 /// A refusal of the whole request, said without GraphQL.
-fn refused(refusal: &Refusal) -> Response {
+fn refused(refusal: &Refusal) -> Box<Response> {
     let status = StatusCode::from_u16(refusal.status)
         .ok()
         .filter(|status| !status.is_success())
         .unwrap_or(StatusCode::BAD_REQUEST);
     let message = refusal.errors.first().map(|error| error.message.clone());
-    Plain::new(status, message.unwrap_or_default()).into_response()
+    Box::new(Plain::new(status, message.unwrap_or_default()).into_response())
 }
 
 fn failed() -> Response {
@@ -210,14 +211,14 @@ async fn read<T: DeserializeOwned + Send>(
 /// Runs what blocks on a thread of its own, when it is its turn. No cache keeps what these routes answer.
 async fn blocking(
     state: AppState,
-    work: impl FnOnce(&AppState) -> Result<Response, Response> + Send + 'static,
+    work: impl FnOnce(&AppState) -> Result<Response, Box<Response>> + Send + 'static,
 ) -> Response {
     let slot = match graphql::slot(&state).await {
         Ok(slot) => slot,
         Err(busy) => return busy.into_response(),
     };
     let done = tokio::task::spawn_blocking(move || {
-        let response = work(&state).unwrap_or_else(|refused| refused);
+        let response = work(&state).unwrap_or_else(|refused| *refused);
         drop(slot);
         response
     });
