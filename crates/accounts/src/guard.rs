@@ -72,9 +72,13 @@ pub(crate) fn keep_an_administrator<T>(
 fn has_administrator(snapshot: &Snapshot<'_>) -> Result<bool> {
     let now = snapshot.clock_now();
     for user in snapshot.users()? {
+        let tokens = snapshot.tokens_of(user.row)?;
         let can_come_in = user.id != Actor::SYSTEM_ID
             && admitted(user.status, user.expires_at, now).is_ok()
-            && (user.password.is_some() || !snapshot.tokens_of(user.row)?.is_empty());
+            && (user.password.is_some()
+                || tokens
+                    .iter()
+                    .any(|token| token.expires_at.is_none_or(|end| end > now)));
         if can_come_in
             && rights_of_any(snapshot, user.row)?.is_some_and(|rights| rights.actor.bypass())
         {
