@@ -10,6 +10,8 @@ mod doctor;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod rights;
@@ -19,3 +21,5 @@ mod support;
 mod tokens;
 #[cfg(test)]
 mod users;
+#[cfg(test)]
+mod walk;
