@@ -69,6 +69,8 @@ def test_quickstart_shows_how_to_log_in_loads_the_example_and_stays_up(run, tmp_
 
     assert wait_until(lambda: objects() >= len(bundle["objects"]) or None, "the example is loaded", 60)
     assert process.poll() is None
+    doctor = run_cli("doctor", "--url", url, "--token", token)
+    assert (doctor.returncode, doctor.stdout) == (0, "nothing to worry about\n")
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     again = run("quickstart", "--data-dir", tmp_path / "data", "--port", "0", "--amqp-port", "0")

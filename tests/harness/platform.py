@@ -59,8 +59,9 @@ def clean_environment(**extra: str) -> dict[str, str]:
     return kept | extra
 
 
-def run_cli(*args: str | Path, env: dict[str, str] | None = None, timeout: float = 60, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs `ferrocti ARGS…` to its end and returns status, stdout and stderr."""
+def run_cli(*args: str | Path, env: dict[str, str] | None = None, timeout: float = 60, cwd: Path | None = None,
+            stdin: str | None = None) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """Runs `ferrocti ARGS…` to its end, with `stdin` to read, and returns status, stdout and stderr."""
     return subprocess.run(
         [str(BINARY), *map(str, args)],
         env=clean_environment(**(env or {})),
@@ -69,6 +70,7 @@ def run_cli(*args: str | Path, env: dict[str, str] | None = None, timeout: float
         text=True,
         timeout=timeout,
         check=False,
+        input=stdin or "",
     )
 
 
@@ -224,9 +226,9 @@ class Platform:
 
     # --- command line -------------------------------------------------------------------------------------------------------
 
-    def cli(self, *args: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """`ferrocti ARGS… --url … --token …` of the admin against this running server."""
-        return run_cli(*args, "--url", self.url, "--token", self.admin.token, timeout=timeout)
+    def cli(self, *args: str | Path, timeout: float = 60, stdin: str | None = None, token: str | None = None) -> subprocess.CompletedProcess[str]:
+        """`ferrocti ARGS… --url … --token …` of the admin, or of who holds `token`, against this running server."""
+        return run_cli(*args, "--url", self.url, "--token", token or self.admin.token, timeout=timeout, stdin=stdin)
 
     def add_connector_account(self, name: str) -> Account:
         """A service account for a connector, made by the command line as an operator makes it."""

@@ -7,44 +7,34 @@ use ferrocti_accounts::Acting;
 use serde_json::json;
 
 use crate::{
-    cli::{CheckArgs, RemoteArgs, UserCommand},
+    cli::{AddConnectorArgs, CheckArgs},
     client::Client,
     platform,
 };
 
-const ACCOUNT_ADD: &str = "mutation Add($name: String!, $max: Int) { connectorAccountAdd(name: $name, max_confidence: $max) { user { id name user_email } token } }";
+const ACCOUNT_ADD: &str = "mutation Add($name: String!, $max: Int, $marking: String) { connectorAccountAdd(name: $name, max_confidence: $max, max_marking: $marking) { user { id name user_email } token } }";
 
-/// `ferrocti user …`
-pub fn user(command: &UserCommand) -> Result<()> {
-    match command {
-        UserCommand::AddConnector {
-            name,
-            max_confidence,
-            data_dir,
-            remote,
-        } => {
-            let given = data_dir
-                .clone()
-                .or_else(|| remote.url.is_none().then(default_dir).flatten());
-            match given {
-                Some(dir) => add_in_directory(&dir, name, *max_confidence, remote.json),
-                None => add_remotely(remote, name, *max_confidence),
-            }
-        }
-        UserCommand::ResetAdmin { data_dir, json } => {
-            reset_admin(&directory(data_dir.as_ref())?, *json)
-        }
+/// `ferrocti user add-connector`
+pub fn add_connector(args: &AddConnectorArgs) -> Result<()> {
+    let given = args
+        .data_dir
+        .clone()
+        .or_else(|| args.remote.url.is_none().then(default_dir).flatten());
+    match given {
+        Some(dir) => add_in_directory(&dir, args),
+        None => add_remotely(args),
     }
 }
 
 /// The directory from the environment, when it names one.
-fn default_dir() -> Option<PathBuf> {
+pub fn default_dir() -> Option<PathBuf> {
     std::env::var_os("FERROCTI_DATA_DIR")
         .filter(|dir| !dir.is_empty())
         .map(Into::into)
 }
 
-fn directory(given: Option<&PathBuf>) -> Result<PathBuf> {
+/// The data directory that is meant; it must be one.
+pub fn directory(given: Option<&PathBuf>) -> Result<PathBuf> {
     let dir = given
         .cloned()
         .or_else(default_dir)
@@ -58,9 +48,11 @@ fn directory(given: Option<&PathBuf>) -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn add_remotely(remote: &RemoteArgs, name: &str, max_confidence: u8) -> Result<()> {
-    let data =
-        Client::new(remote)?.call(ACCOUNT_ADD, json!({ "name": name, "max": max_confidence }))?;
+fn add_remotely(args: &AddConnectorArgs) -> Result<()> {
+    let data = Client::new(&args.remote)?.call(
+        ACCOUNT_ADD,
+        json!({ "name": args.name, "max": args.max_confidence, "marking": args.max_marking }),
+    )?;
     let added = &data["connectorAccountAdd"];
     let text = |pointer: &str| {
         added
@@ -70,7 +62,7 @@ fn add_remotely(remote: &RemoteArgs, name: &str, max_confidence: u8) -> Result<(
             .to_owned()
     };
     print_account(
-        remote.json,
+        args.remote.json,
         &text("/user/id"),
         &text("/user/user_email"),
         &text("/token"),
@@ -78,17 +70,17 @@ fn add_remotely(remote: &RemoteArgs, name: &str, max_confidence: u8) -> Result<(
     Ok(())
 }
 
-fn add_in_directory(dir: &Path, name: &str, max_confidence: u8, json: bool) -> Result<()> {
+fn add_in_directory(dir: &Path, args: &AddConnectorArgs) -> Result<()> {
     let store = platform::open_store(&directory(Some(&dir.to_owned()))?)?;
     let accounts = platform::accounts(&store);
     // whoever may write the directory is its administrator
     let (user, token) = accounts.add_connector(
         &Acting::of(&*accounts.system()?),
-        name,
-        Some(max_confidence),
-        None,
+        &args.name,
+        Some(args.max_confidence),
+        args.max_marking.as_deref(),
     )?;
-    print_account(json, &user.id.to_string(), &user.email, &token);
+    print_account(args.remote.json, &user.id.to_string(), &user.email, &token);
     Ok(())
 }
 
@@ -100,8 +92,9 @@ fn print_account(json: bool, id: &str, email: &str, token: &str) {
     }
 }
 
-fn reset_admin(dir: &Path, json: bool) -> Result<()> {
-    let store = platform::open_store(dir)?;
+/// `ferrocti user reset-admin`
+pub fn reset_admin(data_dir: Option<&PathBuf>, json: bool) -> Result<()> {
+    let store = platform::open_store(&directory(data_dir)?)?;
     let generated = platform::accounts(&store).reset_admin("admin@ferrocti.local")?;
     let (password, token) = (
         generated.password.unwrap_or_default(),

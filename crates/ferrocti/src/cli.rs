@@ -1,8 +1,11 @@
 //! The command line: what can be said, and what each word means.
 
+mod security;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+pub use security::*;
 
 /// An open, OpenCTI-compatible threat intelligence platform in one binary.
 #[derive(Debug, Parser)]
@@ -24,9 +27,22 @@ pub enum Command {
     Import(ImportArgs),
     /// Show connectors, queues, works and what waits, of a running platform
     Status(RemoteArgs),
-    /// Create users
+    /// Look after users, their tokens and sessions
     #[command(subcommand)]
     User(UserCommand),
+    /// Look after groups: what their members may see, and how much their data counts
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Look after roles: what the members of a group may do
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Ask why somebody may or may not do something
+    #[command(subcommand)]
+    Access(AccessCommand),
+    /// Look for dangerous set-ups of accounts and rights; exit status 1 when there are any
+    Doctor(DoctorArgs),
+    /// Show who did what, on what, from where and with what outcome
+    Audit(AuditArgs),
     /// Look after connectors and their state
     #[command(subcommand)]
     Connector(ConnectorCommand),
@@ -113,34 +129,6 @@ pub struct ImportArgs {
     /// Which platform
     #[command(flatten)]
     pub remote: RemoteArgs,
-}
-
-/// `ferrocti user …`
-#[derive(Debug, Subcommand)]
-pub enum UserCommand {
-    /// Create a service account that may do what a connector needs and nothing more; prints its token once
-    AddConnector {
-        /// Name of the account, e.g. the connector's name
-        name: String,
-        /// Highest confidence that its data may carry, 0 to 100
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
-        max_confidence: u8,
-        /// Data directory of a stopped platform, instead of --url [env: FERROCTI_DATA_DIR]
-        #[arg(long, value_name = "DIR", conflicts_with = "url")]
-        data_dir: Option<PathBuf>,
-        /// Which platform
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
-    /// Give the administrator of a stopped platform a new password and token; prints both once
-    ResetAdmin {
-        /// Data directory of the stopped platform [env: FERROCTI_DATA_DIR]
-        #[arg(long, value_name = "DIR")]
-        data_dir: Option<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 /// `ferrocti connector …`

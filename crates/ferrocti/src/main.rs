@@ -1,15 +1,22 @@
 //! The ferrocti binary: command line, configuration and wiring.
 
+mod access;
 mod admin;
+mod audit;
 mod cli;
 mod client;
 mod config;
+mod groups;
 mod import;
+mod lookup;
 mod platform;
+mod print;
 mod quickstart;
+mod roles;
 mod serve;
 mod status;
 mod system;
+mod users;
 mod wait;
 
 use std::process::ExitCode;
@@ -29,7 +36,12 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args, false),
         Command::Import(args) => import::run(args),
         Command::Status(remote) => status::status(remote),
-        Command::User(command) => admin::user(command),
+        Command::User(command) => users::run(command),
+        Command::Group(command) => groups::run(command),
+        Command::Role(command) => roles::run(command),
+        Command::Access(command) => access::run(command),
+        Command::Doctor(args) => access::doctor(args),
+        Command::Audit(args) => audit::run(args),
         Command::Connector(command) => status::connector(command),
         Command::Queue(command) => status::queue(command),
         Command::Parked(remote) => status::parked(remote),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use ferrocti_access::Actor;
+use ferrocti_accounts::{Accounts, Acting, NewUser};
 use ferrocti_connectors::{Connectors, Registration};
 use ferrocti_ingest::{Ingest, works};
 use ferrocti_store::{NoteKind, Store, StoreError, Visibility, WorkStatus};
@@ -13,6 +14,8 @@ use crate::wait;
 
 const BUNDLE: &str = include_str!("../assets/quickstart-bundle.json");
 const CONNECTOR_ID: &str = "0f5c1c52-2f3b-5f0e-9d53-6f5ab4f3a9c1";
+const NAME: &str = "Quickstart example";
+const EMAIL: &str = "quickstart-example@connector.ferrocti.local";
 const TYPE: &str = "EXTERNAL_IMPORT";
 const LOADED: &str = "quickstart.loaded";
 
@@ -29,7 +32,12 @@ pub struct Report {
 }
 
 /// Loads the example unless an earlier start did.
-pub fn load(ingest: &Ingest, store: &Store, connectors: &Connectors) -> Result<Report> {
+pub fn load(
+    ingest: &Ingest,
+    store: &Store,
+    connectors: &Connectors,
+    accounts: &Accounts,
+) -> Result<Report> {
     if store.read(|snapshot| snapshot.setting(LOADED))?.is_some() {
         return Ok(Report {
             loaded_now: false,
@@ -38,18 +46,12 @@ pub fn load(ingest: &Ingest, store: &Store, connectors: &Connectors) -> Result<R
             refused: 0,
         });
     }
-    let admin = store
-        .read(|snapshot| match snapshot.user_by_id(Actor::ADMIN_ID)? {
-            Some(user) => ferrocti_accounts::rights(snapshot, user.row),
-            None => Ok(None),
-        })?
-        .map(|rights| Arc::clone(&rights.actor))
-        .context("the administrator's account is missing or not active")?;
+    let feed = account(store, accounts)?;
     connectors.register(
-        &admin,
+        &feed,
         Registration {
             id: CONNECTOR_ID.to_owned(),
-            name: "Quickstart example".to_owned(),
+            name: NAME.to_owned(),
             connector_type: TYPE.to_owned(),
             scope: vec!["example".to_owned()],
             ..Registration::default()
@@ -58,7 +60,7 @@ pub fn load(ingest: &Ingest, store: &Store, connectors: &Connectors) -> Result<R
     let work = store.write(|tx| {
         works::add(
             tx,
-            &admin,
+            &feed,
             &works::NewWork {
                 connector: CONNECTOR_ID,
                 connector_type: TYPE,
@@ -69,7 +71,7 @@ pub fn load(ingest: &Ingest, store: &Store, connectors: &Connectors) -> Result<R
             },
         )
     })?;
-    ingest.push_bundle(&admin, CONNECTOR_ID, BUNDLE, Some(&work.id))?;
+    ingest.push_bundle(&feed, CONNECTOR_ID, BUNDLE, Some(&work.id))?;
     let done = wait::until(|| {
         let work = store
             .read(|snapshot| snapshot.work(&work.id))?
@@ -94,6 +96,32 @@ pub fn load(ingest: &Ingest, store: &Store, connectors: &Connectors) -> Result<R
         processed: done.processed,
         refused: done.errors,
     })
+}
+
+/// The account that delivers the example, as any connector's account does: without the administrator's rights. It has no token.
+fn account(store: &Store, accounts: &Accounts) -> Result<Arc<Actor>> {
+    let known = store.read(|snapshot| snapshot.user_by_email(EMAIL))?;
+    let row = if let Some(user) = known {
+        user.row
+    } else {
+        let group = store
+            .read(|snapshot| snapshot.group_by_name("Connectors"))?
+            .context("the group Connectors is missing: make it again, or start with an empty data directory")?;
+        let new = NewUser {
+            name: format!("[C] {NAME}"),
+            email: Some(EMAIL.to_owned()),
+            service_account: true,
+            groups: vec![group.id.to_string()],
+            prevent_default_groups: true,
+            ..NewUser::default()
+        };
+        let system = accounts.system()?;
+        accounts.add_user(&Acting::of(&system), new)?.row
+    };
+    let rights = store.read(|snapshot| ferrocti_accounts::rights(snapshot, row))?;
+    Ok(rights
+        .map(|rights| Arc::clone(&rights.actor))
+        .with_context(|| format!("the account {EMAIL} of the example is not active"))?)
 }
 
 fn objects(store: &Store) -> Result<u64> {

@@ -147,14 +147,16 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
         keep_audit,
     ));
     if with_example {
-        let (ingest, store, connectors) = (
+        let (ingest, store, connectors, accounts) = (
             platform.ingest.clone(),
             platform.store.clone(),
             platform.connectors.clone(),
+            platform.accounts.clone(),
         );
-        let report =
-            tokio::task::spawn_blocking(move || quickstart::load(&ingest, &store, &connectors))
-                .await??;
+        let report = tokio::task::spawn_blocking(move || {
+            quickstart::load(&ingest, &store, &connectors, &accounts)
+        })
+        .await??;
         say.example(&report, &base);
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{ConnectorCommand, QueueCommand, RemoteArgs, StateCommand},
     client::Client,
+    print::{list, number, show, size, table, text},
 };
 
 const STATUS: &str = "query Status {
@@ -220,70 +221,4 @@ pub fn parked(remote: &RemoteArgs) -> Result<()> {
         );
     });
     Ok(())
-}
-
-fn show(remote: &RemoteArgs, data: &Value, print: impl Fn(&Value)) {
-    if remote.json {
-        println!("{data}");
-    } else {
-        print(data);
-    }
-}
-
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn number(value: &Value) -> String {
-    value
-        .as_f64()
-        .map_or_else(|| "-".to_owned(), |number| format!("{number:.0}"))
-}
-
-fn size(value: &Value) -> String {
-    let bytes = value.as_f64().unwrap_or(0.0);
-    if bytes < 1e3 {
-        format!("{bytes:.0} B")
-    } else if bytes < 1e6 {
-        format!("{:.1} kB", bytes / 1e3)
-    } else {
-        format!("{:.1} MB", bytes / 1e6)
-    }
-}
-
-/// Prints rows under a title, columns as wide as they need; nothing but "none" for no rows.
-fn table(title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
-    let rows: Vec<Vec<String>> = rows.collect();
-    if rows.is_empty() {
-        println!("\n{title}: none");
-        return;
-    }
-    println!("\n{title}");
-    let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count());
-        cells.chain([head[column].len()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        println!("  {}", padded.join("  ").trim_end());
-    };
-    line(&mut head.iter().copied());
-    for row in &rows {
-        line(&mut row.iter().map(String::as_str));
-    }
 }
