@@ -171,7 +171,11 @@ class Edits:
         member.update_field(id=made["id"], input=[{"key": "description", "value": "new"}, {"key": "start_time", "value": DATE}])
         got = member.read(id=made["id"])
         self.same((got["description"], got["start_time"]), ("new", DATE), "fields")
-        self.annotate(member, made["id"], lambda: member.read(id=made["id"]), phases=True)
+        self.annotate(member, made["id"], lambda: member.read(id=made["id"]))
+        member.add_kill_chain_phase(id=made["id"], kill_chain_phase_id=self.phase["id"])
+        phases = member.read(id=made["id"], customAttributes="id killChainPhases { id }")
+        self.same(phases["killChainPhasesIds"], [self.phase["id"]], "kill chain phases")
+        member.remove_kill_chain_phase(id=made["id"], kill_chain_phase_id=self.phase["id"])
         member.delete(id=made["id"])
         self.check(member.read(id=made["id"]) is None, "it is there after it was deleted")
 
@@ -196,9 +200,9 @@ class Edits:
             (self.api.marking_definition, self.api.marking_definition.create(definition_type="edits", definition=f"{P}", x_opencti_order=1), "x_opencti_color", "#333333"),
         ]:  # fmt: skip
             member.update_field(id=made["id"], input=[{"key": key, "value": [value]}])
-            self.same(member.read(id=made["id"])[key], value, f"{made['entity_type']} {key}")
+            self.same(member.read(id=made["id"])[key], value, f"{type(member).__name__} {key}")
             member.delete(id=made["id"]) if member is not self.api.external_reference else member.delete(made["id"])
-            self.check(member.read(id=made["id"]) is None, f"{made['entity_type']} is there after it was deleted")
+            self.check(member.read(id=made["id"]) is None, f"{type(member).__name__} is there after it was deleted")
         word = self.api.vocabulary.create(name=f"{P.lower()}-edit", category="malware_type_ov")
         used = self.api.malware.create(name=f"{P} of an edited kind", malware_types=[f"{P.lower()}-edit"])
         self.api.vocabulary.update_field(id=word["id"], input=[{"key": "name", "value": [f"{P.lower()}-edited"]}])
