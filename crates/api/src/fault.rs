@@ -65,6 +65,19 @@ impl Fault {
         }
     }
 
+    /// A capability is missing.
+    pub(crate) fn forbidden(capability: &str) -> Self {
+        Self::denied(&Denial::Capability {
+            missing: capability.to_owned(),
+            purpose: "this field",
+        })
+    }
+
+    /// Whether the user may not do what it asked for.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.0.code == code::FORBIDDEN
+    }
+
     /// Nobody is logged in.
     pub(crate) fn login_required() -> Self {
         Self::new(code::AUTH_REQUIRED, "You must be logged in to do this.")

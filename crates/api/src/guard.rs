@@ -12,6 +12,8 @@ use crate::roots::Roots;
 /// What a caller must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
+    /// Nothing: the field is how somebody logs in.
+    Nobody,
     /// Somebody who is logged in.
     Login,
     /// One of these capabilities.
@@ -21,6 +23,8 @@ pub(crate) enum Need {
 const READ: Need = Need::Any(&[names::KNOWLEDGE]);
 const WRITE: Need = Need::Any(&[names::KNOWLEDGE_UPDATE]);
 const LABELS: Need = Need::Any(&[names::SET_LABELS]);
+const VOCABULARIES: Need = Need::Any(&[names::SET_VOCABULARIES]);
+const KILL_CHAIN_PHASES: Need = Need::Any(&[names::SET_KILL_CHAIN_PHASES]);
 const MARKINGS: Need = Need::Any(&[names::SET_MARKINGS]);
 const CONNECTOR: Need = Need::Any(&[names::CONNECTOR_API]);
 const SEE_MODULES: Need = Need::Any(&[names::MODULES, names::CONNECTOR_API]);
@@ -28,11 +32,31 @@ const SEE_MODULES: Need = Need::Any(&[names::MODULES, names::CONNECTOR_API]);
 const MANAGE_MODULES: Need = Need::Any(&[names::MODULES_MANAGE, names::CONNECTOR_API]);
 const MANAGE_ALL: Need = Need::Any(&[names::MODULES_MANAGE]);
 const ACCESSES: Need = Need::Any(&[names::SET_ACCESSES]);
+const AUDIT: Need = Need::Any(&[names::SECURITY_ACTIVITY]);
+const USE_TOKEN: Need = Need::Any(&[names::USE_TOKEN]);
+const SETTINGS: Need = Need::Any(&[names::SET_PARAMETERS, names::SET_ACCESSES]);
 
 /// Type, field, need. Root fields that read or add knowledge follow the rule of [`table`] unless they are named here.
 const TABLE: &[(&str, &str, Need)] = &[
     ("Query", "about", Need::Login),
     ("Query", "me", Need::Login),
+    ("Query", "settings", Need::Login),
+    ("Query", "members", READ),
+    ("Query", "creators", READ),
+    ("Query", "user", ACCESSES),
+    ("Query", "users", ACCESSES),
+    ("Query", "group", ACCESSES),
+    ("Query", "groups", ACCESSES),
+    ("Query", "role", ACCESSES),
+    ("Query", "roles", ACCESSES),
+    ("Query", "capabilities", ACCESSES),
+    ("Query", "sessions", ACCESSES),
+    ("Query", "audit", AUDIT),
+    ("Query", "audits", AUDIT),
+    ("Query", "auditsNumber", AUDIT),
+    // of oneself without, of others with SETTINGS_SETACCESSES
+    ("Query", "accessExplain", Need::Login),
+    ("Query", "doctor", ACCESSES),
     ("Query", "stix", READ),
     ("Query", "vocabularyCategories", READ),
     ("Query", "stixRefRelationship", READ),
@@ -49,8 +73,8 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("Query", "deadLetters", MANAGE_ALL),
     ("Query", "parkedReferences", SEE_MODULES),
     ("Mutation", "labelAdd", LABELS),
-    ("Mutation", "killChainPhaseAdd", LABELS),
-    ("Mutation", "vocabularyAdd", LABELS),
+    ("Mutation", "killChainPhaseAdd", KILL_CHAIN_PHASES),
+    ("Mutation", "vocabularyAdd", VOCABULARIES),
     ("Mutation", "markingDefinitionAdd", MARKINGS),
     ("Mutation", "registerConnector", CONNECTOR),
     ("Mutation", "pingConnector", CONNECTOR),
@@ -65,6 +89,25 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("Mutation", "deadLetterReplay", MANAGE_ALL),
     ("Mutation", "deadLetterDiscard", MANAGE_ALL),
     ("Mutation", "connectorAccountAdd", ACCESSES),
+    ("Mutation", "token", Need::Nobody),
+    ("Mutation", "logout", Need::Login),
+    ("Mutation", "meEdit", Need::Login),
+    ("Mutation", "meTokenRenew", USE_TOKEN),
+    ("Mutation", "userTokenAdd", USE_TOKEN),
+    ("Mutation", "userTokenRevoke", USE_TOKEN),
+    ("Mutation", "userAdminTokenAdd", ACCESSES),
+    ("Mutation", "userAdminTokenRevoke", ACCESSES),
+    ("Mutation", "userAdd", ACCESSES),
+    ("Mutation", "userEdit", ACCESSES),
+    ("Mutation", "groupAdd", ACCESSES),
+    ("Mutation", "groupEdit", ACCESSES),
+    ("Mutation", "roleAdd", ACCESSES),
+    ("Mutation", "roleEdit", ACCESSES),
+    ("Mutation", "sessionKill", ACCESSES),
+    ("Mutation", "userSessionsKill", ACCESSES),
+    // each setting asks for its own capability as well
+    ("Mutation", "settingsEdit", SETTINGS),
+    ("Group", "members", ACCESSES),
     ("ConnectorConfig", "connection", CONNECTOR),
     ("ConnectorConfig", "s3", CONNECTOR),
 ];
@@ -104,6 +147,9 @@ pub(crate) fn check(caller: Option<&Actor>, owner: &str, field: &str) -> Result<
     let Some(need) = need(owner, field) else {
         return Ok(());
     };
+    if need == Need::Nobody {
+        return Ok(());
+    }
     let actor = caller.ok_or_else(Fault::login_required)?;
     let Need::Any(capabilities) = need else {
         return Ok(());

@@ -35,8 +35,16 @@ fn stix_id(value: Value) -> Result<Value, String> {
     Ok(value)
 }
 
+/// Types of the platform's own, whose standard ids are no STIX ids.
+const INTERNAL: [&str; 4] = ["user", "group", "role", "capability"];
+
 fn stix_ref(value: Value) -> Result<Value, String> {
+    let internal = |text: &str| {
+        let parts = text.split_once("--");
+        parts.is_some_and(|(kind, id)| INTERNAL.contains(&kind) && Ident::parse(id).is_ok())
+    };
     match &value {
+        Value::String(text) if internal(text) => {}
         Value::String(text) => Ident::parse(text)
             .map(|_| ())
             .map_err(|error| error.to_string())?,
@@ -77,6 +85,12 @@ mod tests {
         ] {
             assert!(stix_id(Value::from(wrong)).is_err(), "{wrong}");
         }
-        assert!(stix_ref(Value::from("31b940d4-6f7f-459a-80ea-9c1f17b58abc")).is_ok());
+        for right in [
+            "31b940d4-6f7f-459a-80ea-9c1f17b58abc",
+            "group--31b940d4-6f7f-459a-80ea-9c1f17b58abc",
+        ] {
+            assert!(stix_ref(Value::from(right)).is_ok(), "{right}");
+        }
+        assert!(stix_ref(Value::from("group--x")).is_err());
     }
 }

@@ -110,6 +110,14 @@ impl Prepared {
         Ok(names)
     }
 
+    /// Whether an operation asks for the schema (`__schema`, `__type`).
+    ///
+    /// # Errors
+    /// As [`kind`](Self::kind).
+    pub fn introspects(&self, operation_name: Option<&str>) -> Result<bool, Refusal> {
+        Ok(self.operation(operation_name)?.introspects)
+    }
+
     pub(crate) fn operation(&self, name: Option<&str>) -> Result<&Prep, Refusal> {
         let named = |prep: &&Prep| prep.operation.name.as_ref().map(Name::as_str) == name;
         match (name, self.operations.as_slice()) {

@@ -16,12 +16,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{CookieChange, Plain, body, session};
 use crate::AppState;
 use crate::caller::{self, Caller, Headers};
+use crate::fault::Fault;
 use crate::resolve::{Resolution, View};
 
 /// Bytes of memory per byte of a JSON body: the body itself, its parsed form, what is made of it.
 const JSON_WEIGHT: usize = 4;
 /// Largest body of somebody who is not logged in, and of anybody before that is known.
 const STRANGER_BODY: usize = body::SHORT;
+/// Queries that take snapshots of their own: a request must not hold one while it waits for another.
+const READS_ITSELF: [&str; 2] = ["accessExplain", "doctor"];
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -172,22 +175,61 @@ pub(crate) fn execute(state: &AppState, caller: &Caller, request: GraphQl) -> An
         Ok(kind) => kind,
         Err(refusal) => return refusal.into(),
     };
+    // what the platform can do is nobody's business who is not logged in
+    if caller.actor.is_none()
+        && matches!(
+            prepared.introspects(request.operation_name.as_deref()),
+            Ok(true)
+        )
+    {
+        let error = ferrocti_graphql::Error::from(Fault::login_required().into_inner());
+        return ferrocti_graphql::Refusal::new(200, error).into();
+    }
     let deadline = Instant::now() + state.options().timeout;
     let store = &state.services().store;
-    if kind == OperationKind::Mutation {
+    let names = prepared.root_fields(request.operation_name.as_deref());
+    let reads_itself =
+        names.is_ok_and(|names| names.iter().any(|name| READS_ITSELF.contains(name)));
+    if kind == OperationKind::Mutation || reads_itself {
         let resolution = Resolution::new(state, View::Fresh(store), caller, deadline);
-        return state.engine().execute(&prepared, request, &resolution);
+        let answer = state.engine().execute(&prepared, request, &resolution);
+        record_refused(state, caller, kind, &resolution.refused());
+        return answer;
     }
-    let read: Result<Answer, crate::fault::Fault> = store.read(|snapshot| {
+    let read: Result<_, Fault> = store.read(|snapshot| {
         let resolution = Resolution::new(state, View::Fixed(snapshot), caller, deadline);
-        Ok(state.engine().execute(&prepared, request, &resolution))
+        let answer = state.engine().execute(&prepared, request, &resolution);
+        Ok((answer, resolution.refused()))
     });
     match read {
-        Ok(answer) => answer,
+        Ok((answer, refused)) => {
+            record_refused(state, caller, kind, &refused);
+            answer
+        }
         Err(fault) => {
             ferrocti_graphql::Refusal::new(500, ferrocti_graphql::Error::from(fault.into_inner()))
                 .into()
         }
+    }
+}
+
+/// Writes into the audit log what a user tried without the right to.
+fn record_refused(state: &AppState, caller: &Caller, kind: OperationKind, fields: &[String]) {
+    let Some(actor) = caller.actor.as_deref().filter(|_| !fields.is_empty()) else {
+        return;
+    };
+    let message = match kind {
+        OperationKind::Query => "tries an `unauthorized read`",
+        OperationKind::Mutation => "tries an `unauthorized mutation`",
+    };
+    let data = serde_json::json!({ "operation": fields });
+    let recorded = state.services().store.write(|tx| {
+        let scope = ferrocti_accounts::Scope::Unauthorized;
+        let row = Some(actor.user_row);
+        ferrocti_accounts::record_refusal(tx, row, caller.origin(), scope, message, Some(data))
+    });
+    if let Err(error) = recorded {
+        tracing::error!(%error, "a refusal could not be recorded");
     }
 }
 

@@ -1,18 +1,31 @@
 //! Answers: one [`Resolution`] per request resolves the fields that the engine asks for, a level at a time.
 
 mod add;
+mod administer;
+mod audit;
 mod connectors;
 mod edit;
+mod explain;
 mod graph;
+mod group_edit;
+mod groups;
 mod links;
 mod list;
 mod node;
 mod object;
+mod patch;
 mod platform;
+mod record;
+mod roles;
+mod roster;
+mod sessions;
+mod settings;
+mod user_edit;
+mod users;
 mod works;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,6 +61,8 @@ pub(crate) struct Resolution<'s> {
     deadline: Instant,
     /// Objects that were loaded already; `None` for those that are gone.
     loaded: RefCell<HashMap<Iid, Option<Arc<Stored>>>>,
+    /// What the caller was refused for want of a right, for the audit.
+    refused: RefCell<BTreeSet<String>>,
 }
 
 impl<'s> Resolution<'s> {
@@ -64,6 +79,22 @@ impl<'s> Resolution<'s> {
             caller,
             deadline,
             loaded: RefCell::default(),
+            refused: RefCell::default(),
+        }
+    }
+
+    /// Root fields and edits that the caller asked for without the right to.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.refused.borrow().iter().cloned().collect()
+    }
+
+    /// Notes a refusal of something that is done, or read at the root.
+    fn note(&self, parent: &str, field: &str, fault: &Fault) {
+        let edits = parent.strip_suffix("EditMutations");
+        let noted = matches!(parent, "Query" | "Mutation") || edits.is_some();
+        if noted && fault.is_forbidden() {
+            let of = edits.map(|edits| format!("{edits}.")).unwrap_or_default();
+            self.refused.borrow_mut().insert(format!("{of}{field}"));
         }
     }
 
@@ -160,7 +191,14 @@ impl<'s> Resolution<'s> {
 
     fn query(&self, call: &FieldCall<'_>) -> Answer<'static> {
         match call.name {
-            "about" | "me" | "platformStatus" | "parkedReferences" => self.platform_query(call),
+            "about" | "platformStatus" | "parkedReferences" => self.platform_query(call),
+            "me" | "user" | "users" | "members" | "creators" => self.user_query(call),
+            "group" | "groups" => self.group_query(call),
+            "role" | "roles" | "capabilities" => self.role_query(call),
+            "audit" | "audits" | "auditsNumber" => self.audit_query(call),
+            "sessions" => self.sessions(),
+            "accessExplain" | "doctor" => self.access_query(call),
+            "settings" => Ok(Resolved::Node(Node::Settings)),
             "stix" => self.stix(call),
             "vocabularyCategories" => Ok(Resolved::nodes(object::categories())),
             "stixRefRelationship" => self.link(call),
@@ -174,7 +212,21 @@ impl<'s> Resolution<'s> {
     fn mutation(&self, call: &FieldCall<'_>) -> Answer<'static> {
         match call.name {
             "workAdd" | "workEdit" | "workDelete" | "stixBundlePush" => self.work_mutation(call),
-            "connectorAccountAdd" => self.platform_mutation(call),
+            "connectorAccountAdd"
+            | "userAdd"
+            | "userEdit"
+            | "groupAdd"
+            | "groupEdit"
+            | "roleAdd"
+            | "roleEdit"
+            | "settingsEdit"
+            | "meEdit"
+            | "meTokenRenew"
+            | "userTokenAdd"
+            | "userTokenRevoke"
+            | "userAdminTokenAdd"
+            | "userAdminTokenRevoke" => self.administration(call),
+            "token" | "logout" | "sessionKill" | "userSessionsKill" => self.session_mutation(call),
             "stixEdit"
             | "stixRelationshipEdit"
             | "stixRefRelationshipEdit"
@@ -221,7 +273,13 @@ impl<'s> Resolution<'s> {
             Node::WorkEdit(id) => self.work_edit(call, id),
             Node::Edited(edited) => self.edit_field(call, edited),
             Node::User(user) => self.user_field(call, user),
-            Node::Me(user) => self.me_field(call, user),
+            Node::Renewed(_, secret) if call.name == "api_token" => Ok(Resolved::Text(secret)),
+            Node::Renewed(user, _) => self.user_field(call, user),
+            Node::Group(group) => self.group_field(call, group),
+            Node::Role(role) => self.role_field(call, role),
+            Node::Settings => self.settings_field(call),
+            Node::Administered(what) => self.administer(call, what),
+            Node::Record(record) => Ok(record.field(call.name)),
             Node::Data(_, value) => Ok(data_field(call.name, value)),
         }
     }
@@ -234,18 +292,28 @@ impl Resolver for Resolution<'_> {
         match node {
             Node::Object(stored) => &stored.kind.graphql,
             Node::Reference(_) => "StixRefRelationship",
-            Node::User(_) => "Creator",
-            Node::Me(_) => "MeUser",
+            Node::User(_) | Node::Renewed(..) => "User",
+            Node::Group(_) => "Group",
+            Node::Role(_) => "Role",
             Node::Connector(_) => "Connector",
             Node::Work(_) => "Work",
             Node::WorkEdit(_) => "WorkEditMutations",
             Node::Data(name, _) => name,
-            Node::Connection(_) | Node::Edge(..) | Node::PageInfo(_) | Node::Edited(_) => "",
+            Node::Connection(_)
+            | Node::Edge(..)
+            | Node::PageInfo(_)
+            | Node::Edited(_)
+            | Node::Settings
+            | Node::Administered(_)
+            | Node::Record(_) => "",
         }
     }
 
     fn guard(&self, parent_type: &str, field: &str) -> Result<(), FieldError> {
-        guard::check(self.caller.actor.as_deref(), parent_type, field).map_err(Fault::into_inner)
+        guard::check(self.caller.actor.as_deref(), parent_type, field).map_err(|fault| {
+            self.note(parent_type, field, &fault);
+            fault.into_inner()
+        })
     }
 
     fn resolve_root<'p>(
@@ -253,7 +321,10 @@ impl Resolver for Resolution<'_> {
         operation: OperationKind,
         call: &FieldCall<'_>,
     ) -> Result<Resolved<'p, Node>, FieldError> {
-        self.root(operation, call).map_err(Fault::into_inner)
+        self.root(operation, call).map_err(|fault| {
+            self.note(call.parent_type, call.name, &fault);
+            fault.into_inner()
+        })
     }
 
     fn resolve<'p>(
@@ -264,7 +335,12 @@ impl Resolver for Resolution<'_> {
         match self.field(call, parents) {
             Ok(answers) => answers
                 .into_iter()
-                .map(|answer| answer.map_err(Fault::into_inner))
+                .map(|answer| {
+                    answer.map_err(|fault| {
+                        self.note(call.parent_type, call.name, &fault);
+                        fault.into_inner()
+                    })
+                })
                 .collect(),
             Err(fault) => {
                 let error = fault.into_inner();

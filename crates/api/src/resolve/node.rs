@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use ferrocti_model::registry::ReferenceType;
-use ferrocti_store::{Connector, Stored, User, Work};
+use ferrocti_store::{Connector, Group, Role, Stored, User, Work};
 use serde_json::Value;
 
 use super::edit::Edited;
+use super::record::Record;
 
 /// An object of an answer.
 #[derive(Debug, Clone)]
@@ -29,12 +30,35 @@ pub(crate) enum Node {
     WorkEdit(Arc<str>),
     /// An object that is being edited.
     Edited(Arc<Edited>),
-    /// A user; as `Creator` only name and id are shown.
+    /// A user; as `Creator` only name and id are shown, as `MeUser` what it may know of itself.
     User(Arc<User>),
-    /// The user that speaks.
-    Me(Arc<User>),
+    /// A user with a token that was made just now and is shown in this answer alone.
+    Renewed(Arc<User>, Arc<str>),
+    /// A group.
+    Group(Arc<Group>),
+    /// A role.
+    Role(Arc<Role>),
+    /// The settings of the platform.
+    Settings,
+    /// A user, a group, a role or the settings being edited.
+    Administered(Administered),
+    /// Values and nodes put together.
+    Record(Arc<Record>),
     /// Plain data: the GraphQL type for interfaces and unions, and the fields as members.
     Data(&'static str, Value),
+}
+
+/// What is being edited, by the id that the client gave.
+#[derive(Debug, Clone)]
+pub(crate) enum Administered {
+    /// A user.
+    User(Arc<str>),
+    /// A group.
+    Group(Arc<str>),
+    /// A role.
+    Role(Arc<str>),
+    /// The settings.
+    Settings,
 }
 
 /// A reference between two objects.

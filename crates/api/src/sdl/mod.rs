@@ -25,6 +25,8 @@ const HAND_WRITTEN: &[&str] = &[
     include_str!("../../schema/connectors.graphql"),
     include_str!("../../schema/knowledge.graphql"),
     include_str!("../../schema/edit.graphql"),
+    include_str!("../../schema/security.graphql"),
+    include_str!("../../schema/settings.graphql"),
     include_str!("../../schema/ferrocti.graphql"),
 ];
 

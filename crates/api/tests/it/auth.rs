@@ -96,6 +96,10 @@ fn without_a_valid_token_every_root_field_asks_to_log_in() {
     let documents = root_documents();
     assert!(documents.len() > 200, "{}", documents.len());
     for (field, document) in documents {
+        // how somebody logs in
+        if field == "token" {
+            continue;
+        }
         if document.contains("$input") {
             // Variables are checked before fields; the mutations are covered below.
             continue;
@@ -293,7 +297,7 @@ fn objects_with_markings_that_a_user_lacks_do_not_exist_for_him() {
         json!({ "input": { "name": "mine", "objectMarking": [red.1] } }),
     );
     assert_eq!(
-        refused["errors"][0]["name"], "MISSING_REFERENCE_ERROR",
+        refused["errors"][0]["name"], "FUNCTIONAL_ERROR",
         "{refused}"
     );
     let refused = fixture.run_as(

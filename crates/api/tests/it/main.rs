@@ -11,7 +11,10 @@ mod lists;
 mod protocol;
 mod relationships;
 mod schema;
+mod security;
+mod sessions;
 mod transport;
+mod visibility;
 
 use std::sync::Arc;
 
