@@ -64,7 +64,10 @@ pub(crate) fn log_in(
         return Err(Refused::Twice);
     }
     let accounts = &state.services().accounts;
-    let opened = accounts.login(email, password, caller.origin())?;
+    let opened = {
+        let _turn = state.login_turn();
+        accounts.login(email, password, caller.origin())?
+    };
     if let Some(former) = caller.session {
         accounts.close_session(former, caller.origin())?;
     }

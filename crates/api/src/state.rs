@@ -11,6 +11,7 @@ use ferrocti_graphql::{Engine, Limits, Schema, SchemaError};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::{Clock, Millis};
 use ferrocti_store::Store;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
 use crate::http::{Budget, Network, SecureCookie};
@@ -117,6 +118,8 @@ struct Inner {
     engine: Engine,
     budget: Budget,
     slots: Arc<Semaphore>,
+    /// Held while a password is looked at, which takes much memory and time on purpose: strangers must not make it take all.
+    login: Mutex<()>,
     started_at: Millis,
 }
 
@@ -133,6 +136,7 @@ impl AppState {
         Ok(Self(Arc::new(Inner {
             budget: Budget::new(options.body_budget, BODY_PATIENCE),
             slots: Arc::new(Semaphore::new(options.concurrency.max(1))),
+            login: Mutex::new(()),
             started_at: services.clock.now(),
             engine,
             services,
@@ -158,6 +162,11 @@ impl AppState {
 
     pub(crate) fn slots(&self) -> &Arc<Semaphore> {
         &self.0.slots
+    }
+
+    /// The turn to look at a password; one at a time.
+    pub(crate) fn login_turn(&self) -> MutexGuard<'_, ()> {
+        self.0.login.lock()
     }
 
     pub(crate) fn started_at(&self) -> Millis {
