@@ -143,6 +143,9 @@ impl Tx<'_> {
             origin,
             data
         ])?;
+        if event.type_code == self.shared.marking_kind {
+            self.audit_marking(event)?;
+        }
         Ok(())
     }
 

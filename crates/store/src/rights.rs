@@ -6,11 +6,11 @@
 
 use ferrocti_model::{StixId, id::Key};
 use rusqlite::OptionalExtension;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::{
-    Iid, Snapshot, StoreError, Tx,
+    Event, Iid, NewAudit, Operation, Snapshot, StoreError, Tx,
     error::{Result, corrupt},
 };
 
@@ -111,6 +111,60 @@ impl Tx<'_> {
         self.sql("INSERT INTO group_marking(grp, iid) SELECT id, ?1 FROM user_group WHERE auto_new_marking")?
             .execute([iid])?;
         self.rights_changed()
+    }
+
+    /// A change of a marking decides who sees what, so that it is a line of the audit too, whichever way it was made.
+    pub(crate) fn audit_marking(&mut self, event: &Event<'_>) -> Result<()> {
+        let stored = self.load_one(event.iid)?;
+        let told = event.data.unwrap_or(&Value::Null);
+        let definition = stored
+            .as_ref()
+            .and_then(|stored| stored.attributes.get("definition"))
+            .or_else(|| told.pointer("/attributes/definition"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let id = match &stored {
+            Some(stored) => stored.internal.to_string(),
+            None => told["id"].as_str().unwrap_or_default().to_owned(),
+        };
+        let keys: Vec<&str> = told["attributes"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.as_str())
+            .collect();
+        let (event_scope, what) = match event.operation {
+            Operation::Create | Operation::Restore => ("create", "creates".to_owned()),
+            Operation::Delete => ("delete", "deletes".to_owned()),
+            Operation::Update | Operation::Merge if keys.is_empty() => {
+                ("update", "updates".to_owned())
+            }
+            Operation::Update | Operation::Merge => {
+                ("update", format!("updates `{}` for", keys.join(", ")))
+            }
+        };
+        let after: Map<String, Value> = keys
+            .iter()
+            .filter_map(|key| {
+                let value = stored.as_ref()?.attributes.get(*key)?;
+                Some(((*key).to_owned(), value.clone()))
+            })
+            .collect();
+        let data = json!({ "before": told["attributes"], "after": after });
+        self.audit(&NewAudit {
+            actor: event.actor,
+            applicant: None,
+            event_type: "mutation",
+            event_scope,
+            event_access: "administration",
+            status: "success",
+            entity: Some((MARKING_DEFINITION, &id, &definition)),
+            address: None,
+            agent: None,
+            message: &format!("{what} {MARKING_DEFINITION} `{definition}`"),
+            data: event.data.map(|_| &data),
+        })
     }
 
     /// Before an object is deleted: grants of a marking, and memberships in an organisation, go with it.

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod admin;
+mod audit;
 mod crash;
 mod filters;
 mod find;
@@ -95,7 +96,10 @@ contract!(sqlite, crate::support::sqlite, {
         deleted_organization_has_no_members,
         sessions_end_by_id_by_user_and_by_age,
         failed_logins_are_counted_and_forgotten,
+    },
+    audit::{
         audit_is_searched_paged_and_pruned,
+        history_of_a_marking_is_audited,
     },
     crash::{
         killed_process_loses_nothing_confirmed,
