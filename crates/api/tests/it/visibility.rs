@@ -604,6 +604,35 @@ impl Ask<'_> {
         Ok(())
     }
 
+    /// The references from and to everything: those of what is hidden are as many as those of what is unknown, and none names anything hidden.
+    fn references(&self) -> Result<(), TestCaseError> {
+        for root in ["stixRefRelationships", "stixNestedRefRelationships"] {
+            let query = format!(
+                "query Q($id: String) {{ {root}(fromOrToId: $id, first: 500) {{ pageInfo {{ globalCount }} edges {{ node {{ relationship_type \
+                 from {{ ... on BasicObject {{ id }} ... on BasicRelationship {{ id }} }} \
+                 to {{ ... on BasicObject {{ id }} ... on BasicRelationship {{ id }} }} }} }} }} }}"
+            );
+            for shown in &self.shown {
+                let answer = self.ask(&query, &json!({ "id": shown.id }))?;
+                prop_assert!(answer.get("errors").is_none(), "{}", answer);
+                let list = &answer["data"][root];
+                let edges = list["edges"].as_array().unwrap();
+                prop_assert_eq!(&list["pageInfo"]["globalCount"], edges.len());
+                prop_assert!(
+                    edges.iter().all(|edge| !edge["node"]["to"].is_null()),
+                    "{}",
+                    answer
+                );
+            }
+            for hidden in &self.hidden {
+                for id in [&hidden.id, &hidden.standard_id] {
+                    self.as_unknown(&query, "id", &json!({}), id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What a hidden object adds to the numbers of what is shown.
     fn numbers(&self, all: &[Thing]) -> Result<(), TestCaseError> {
         let visible: BTreeSet<&str> = self.shown.iter().map(|thing| thing.id.as_str()).collect();
@@ -748,6 +777,7 @@ fn no_way_of_asking_shows_what_the_decision_hides() {
             ask.by_id()?;
             ask.lists(&all, &format!("q{:03}", number.get()))?;
             ask.naming()?;
+            ask.references()?;
             ask.numbers(&all)?;
             ask.changes()?;
         }
