@@ -1,8 +1,8 @@
 //! Users, groups, roles, tokens, sessions, and the version of rights.
 
 use ferrocti_store::{
-    DefaultMarkings, Group, LoginFailures, MaxShareable, ObjectChange, Operation, Role, Session,
-    StoreError, Token, Tx, User, UserStatus,
+    DefaultMarkings, Group, LoginFailures, MaxShareable, ObjectChange, Role, Session, StoreError,
+    Token, Tx, User, UserStatus,
 };
 use serde_json::json;
 use uuid::Uuid;
