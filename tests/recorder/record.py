@@ -218,6 +218,11 @@ ARGUMENTS["connector"] = OpenCTIConnector(
     connector_id=UUID, connector_name="x", connector_type="EXTERNAL_IMPORT", scope="a,b", auto=False, only_contextual=False,
     playbook_compatible=False, auto_update=False, enrichment_resolution="none",
 )  # fmt: skip
+# Arguments whose name means something else elsewhere.
+OF_METHODS = {
+    "edit_message": {"input": {"message": "x", "activated": True, "dismissible": True, "color": "#ffffff", "recipients": [UUID]}},
+    "delete_message": {"input": UUID},
+}
 DATES = re.compile(r"(_at|_date|_seen|_time|_from|_until|_to|_observed|submitted|published|created|modified|started|ended|StartTime|Start|Stop)$")
 PLURAL = re.compile(r"(s|Ids|_ids|aliases|goals|roles|capabilities|objectMarking|objectLabel|objectOrganization|externalReferences|killChainPhases)$")
 
@@ -258,7 +263,7 @@ def argument_sets(function):
     if not any(p.kind == p.VAR_KEYWORD for p in signature.parameters.values()):
         yield positional
         return
-    everything = {**positional, **{name: argument(name) for name in keyword_names(function)}}
+    everything = {**positional, **{name: argument(name) for name in keyword_names(function)}, **OF_METHODS.get(function.__name__, {})}
     yield everything
     yield {**positional, **{key: value for key, value in everything.items() if key == "id" or key.endswith(("_id", "Id"))}}
     yield {key: value for key, value in everything.items() if key not in ("id", "stix_id")}

@@ -55,7 +55,7 @@ impl Resolution<'_> {
     pub(super) fn settings_field<'p>(&'p self, call: &FieldCall<'_>) -> Answer<'p> {
         let off = || json!({ "enabled": false, "protected_ids": [] });
         if TEXTS.contains(&call.name) || call.name == "platform_whitemark" {
-            let stored = self.read(|snapshot| stored(snapshot))?;
+            let stored = self.read(stored)?;
             let whitemark = call.name == "platform_whitemark";
             let missing = || {
                 if whitemark {
@@ -129,7 +129,7 @@ impl Resolution<'_> {
             "created_at" | "updated_at" => {
                 let made = self.read(|snapshot| Ok(snapshot.user_by_id(Actor::SYSTEM_ID)?))?;
                 let made = made.map(|user| user.created_at);
-                let changed = self.read(|snapshot| stored(snapshot))?;
+                let changed = self.read(stored)?;
                 match changed
                     .get("updated_at")
                     .filter(|_| call.name == "updated_at")
@@ -228,8 +228,9 @@ impl Resolution<'_> {
         }
         self.change_messages("edits a message", |messages, tx| {
             let id = given("id").unwrap_or_default();
+            let fresh = Value::from(tx.new_uuid().to_string());
             let message = json!({
-                "id": if id.is_null() { Value::from(tx.new_uuid().to_string()) } else { id.clone() },
+                "id": if id.is_null() { &fresh } else { &id },
                 "message": text,
                 "activated": given("activated"),
                 "dismissible": given("dismissible"),

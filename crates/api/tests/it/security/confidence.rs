@@ -41,11 +41,13 @@ fn level(max: Option<u8>, overrides: &[(&str, u8)]) -> Value {
 }
 
 type Set<'a> = (Option<u8>, &'a [(&'a str, u8)]);
+/// Number, levels of the groups, level of the user, what follows.
+type Case<'a> = (&'a str, &'a [Set<'a>], Option<Set<'a>>, Option<&'a str>);
 
 #[test]
 fn cases_73_to_81_the_level_follows_from_user_and_groups() {
     let fixture = Fixture::new();
-    let cases: [(&str, &[Set<'_>], Option<Set<'_>>, Option<&str>); 8] = [
+    let cases: [Case<'_>; 8] = [
         (
             "73",
             &[(Some(70), &[]), (Some(80), &[])],
