@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferrocti_access::Actor;
+use ferrocti_accounts::Barred;
 use ferrocti_store::{Snapshot, StoreError};
 use uuid::Uuid;
 
@@ -14,32 +15,61 @@ pub fn of_row(snapshot: &Snapshot<'_>, row: i64) -> Result<Option<Arc<Actor>>, S
     Ok(rights.map(|rights| Arc::clone(&rights.actor)))
 }
 
-/// The actor for messages of a connector: its own user, or the applicant if that user may act for others.
+/// On whose behalf a message is applied.
+#[derive(Debug, Clone)]
+pub struct Behalf {
+    /// Whose rights count.
+    pub actor: Arc<Actor>,
+    /// The user that the message asks to run as, if its connector may not speak for others.
+    pub ignored: Option<Uuid>,
+}
+
+/// On whose behalf messages of a connector are applied: on that of its own user, or of the applicant if that user may act for others. A queue is no
+/// place to get rights from: whoever else is named is ignored. Accounts that are not let in have their messages refused.
 pub fn of_connector(
     snapshot: &Snapshot<'_>,
     connector: &str,
     applicant: Option<Uuid>,
-) -> Result<Result<Arc<Actor>, Reason>, StoreError> {
+) -> Result<Result<Behalf, Reason>, StoreError> {
     let Some(registered) = snapshot.connector(connector)? else {
         return Ok(Err(Reason::UnknownConnector(connector.to_owned())));
     };
-    let Some(own) = registered
-        .user
-        .map(|row| of_row(snapshot, row))
-        .transpose()?
-        .flatten()
-    else {
+    let Some(row) = registered.user else {
         return Ok(Err(Reason::UnknownUser(connector.to_owned())));
     };
-    match applicant {
-        Some(applicant) if applicant != own.user_id && own.may_impersonate() => {
-            let user = snapshot.user_by_id(applicant)?;
-            let actor = user
-                .map(|user| of_row(snapshot, user.row))
-                .transpose()?
-                .flatten();
-            Ok(Ok(actor.unwrap_or(own)))
-        }
-        _ => Ok(Ok(own)),
-    }
+    let Some(own) = of_row(snapshot, row)? else {
+        let connector = connector.to_owned();
+        return Ok(Err(match barred(snapshot, row)? {
+            Some(why) => Reason::Barred { connector, why },
+            None => Reason::UnknownUser(connector),
+        }));
+    };
+    let applicant = applicant.filter(|applicant| *applicant != own.user_id);
+    let Some(applicant) = applicant.filter(|_| own.may_impersonate()) else {
+        return Ok(Ok(Behalf {
+            actor: own,
+            ignored: applicant,
+        }));
+    };
+    let Some(user) = snapshot.user_by_id(applicant)? else {
+        return Ok(Err(Reason::UnknownApplicant(applicant)));
+    };
+    Ok(match of_row(snapshot, user.row)? {
+        Some(actor) => Ok(Behalf {
+            actor,
+            ignored: None,
+        }),
+        None => Err(match barred(snapshot, user.row)? {
+            Some(why) => Reason::BarredApplicant { applicant, why },
+            None => Reason::UnknownApplicant(applicant),
+        }),
+    })
+}
+
+/// Why a user is not let in; `None`: it is, or there is no such user.
+fn barred(snapshot: &Snapshot<'_>, row: i64) -> Result<Option<Barred>, StoreError> {
+    let now = snapshot.clock_now();
+    Ok(snapshot
+        .user(row)?
+        .and_then(|user| ferrocti_accounts::admitted(user.status, user.expires_at, now).err()))
 }

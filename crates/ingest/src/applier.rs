@@ -100,12 +100,34 @@ enum Failure {
 ///
 /// What cannot be imported is dealt with alone, after everything before it: its mark must not pass messages that are not applied.
 fn settle(shared: &Shared, batch: &mut [Delivery]) {
+    refuse_barred(shared, batch);
     let mut rest = batch;
     while !rest.is_empty() && !shared.budget.stopped() {
         let next = rest.iter().position(|delivery| delivery.parcel.is_err());
         let (part, behind) = rest.split_at_mut(next.map_or(rest.len(), |at| at.max(1)));
         settle_part(shared, part);
         rest = behind;
+    }
+}
+
+/// Marks the messages on whose behalf nobody may do anything now.
+fn refuse_barred(shared: &Shared, batch: &mut [Delivery]) {
+    let mut sources = apply::Sources::default();
+    let looked = shared.store.read(|snapshot| {
+        for delivery in batch {
+            let Ok(parcel) = &delivery.parcel else {
+                continue;
+            };
+            if let Err(reason) = sources.behalf(snapshot, parcel)? {
+                let work_id = parcel.work.as_deref().map(str::to_owned);
+                delivery.parcel = Err(Undeliverable { reason, work_id });
+            }
+        }
+        Ok::<(), StoreError>(())
+    });
+    // what could not be looked up is found out when it is applied
+    if let Err(error) = looked {
+        tracing::warn!(%error, "cannot look up who the messages come from");
     }
 }
 
@@ -201,9 +223,14 @@ fn set_aside(shared: &Shared, batch: &[Delivery]) -> Result<(), Failure> {
 fn attempt(shared: &Shared, batch: &mut [Delivery]) -> Result<BatchFigures, Failure> {
     let started = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        shared
-            .store
-            .write(|tx| apply::deliveries(tx, batch, &mut shared.skipped.lock()))
+        shared.store.write(|tx| {
+            apply::deliveries(
+                tx,
+                batch,
+                &mut shared.skipped.lock(),
+                &mut shared.told.lock(),
+            )
+        })
     }));
     match outcome {
         Ok(Ok(mut figures)) => {

@@ -18,6 +18,7 @@ mod reader;
 pub mod works;
 
 use std::{
+    collections::HashSet,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     pub counters: Counters,
     /// Only the applying thread takes it.
     pub skipped: Mutex<Skipped>,
+    /// Senders whose wish to run as somebody else has been told. Only the applying thread takes it.
+    pub told: Mutex<HashSet<apply::Sender>>,
 }
 
 /// The handle of ingestion. Clones share it.
@@ -162,6 +165,7 @@ impl Ingest {
             budget: Budget::new(options.bytes_in_flight),
             counters: Counters::default(),
             skipped: Mutex::default(),
+            told: Mutex::default(),
             options,
         }))
     }

@@ -11,6 +11,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use ferrocti_accounts::Barred;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -79,9 +80,37 @@ pub enum Reason {
         "the user of connector {0} does not exist any more; register the connector again and replay the message"
     )]
     UnknownUser(String),
+    /// The account that the connector runs under is not let in.
+    #[error("connector {connector} runs under an account that is {}; let it in again and replay the message", state(.why))]
+    Barred {
+        /// The connector.
+        connector: String,
+        /// Why it is not let in.
+        why: Barred,
+    },
+    /// The message asks to run as somebody who does not exist.
+    #[error("the message asks to run as the user {0}, who does not exist")]
+    UnknownApplicant(Uuid),
+    /// The message asks to run as somebody who is not let in.
+    #[error("the message asks to run as the user {applicant}, whose account is {}; let it in again and replay the message", state(.why))]
+    BarredApplicant {
+        /// The user.
+        applicant: Uuid,
+        /// Why it is not let in.
+        why: Barred,
+    },
     /// Applying the message failed in a way that is our fault.
     #[error("the message could not be applied: {0}")]
     Failed(String),
+}
+
+/// What an account is that is not let in.
+fn state(barred: &Barred) -> &'static str {
+    match barred {
+        Barred::Inactive => "inactive",
+        Barred::Locked => "locked",
+        Barred::Expired => "expired",
+    }
 }
 
 /// A message that cannot be imported.

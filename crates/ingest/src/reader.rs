@@ -215,9 +215,10 @@ fn decode_changed(
     parcel: &mut Parcel,
     now: Millis,
 ) -> Result<(), StoreError> {
-    let Ok(actor) = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)? else {
+    let Ok(behalf) = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)? else {
         return Ok(());
     };
+    let actor = behalf.actor;
     let rights = actor.fingerprint();
     let keys: Vec<Key> = parcel.items.iter().filter_map(|item| item.key).collect();
     let stored = snapshot.resolve(&keys)?;

@@ -134,6 +134,8 @@ pub struct Engine<'e, 't> {
     pub waiting: Waiting,
     /// Inputs that were recognised as repetitions, in this and earlier transactions.
     pub skipped: Skipped,
+    /// What waited and is given up, with the work that hears of it.
+    pub lost: Vec<(Option<Arc<str>>, String)>,
     /// Implied elements that were applied already.
     pub implied: HashSet<(Key, u64)>,
     known: HashMap<Key, Option<Iid>>,
@@ -164,6 +166,7 @@ impl<'e, 't> Engine<'e, 't> {
             now,
             waiting: Waiting::default(),
             skipped: Skipped::default(),
+            lost: Vec::new(),
             implied: HashSet::new(),
             known: HashMap::new(),
             heads: HashMap::new(),

@@ -23,11 +23,15 @@ mod update;
 mod waiting;
 mod withheld;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use ferrocti_access::Actor;
+use ferrocti_accounts::{Origin, Scope};
 use ferrocti_model::{Element, bundle, stix::RefusalReason};
-use ferrocti_store::{Iid, StoreError, Tx};
+use ferrocti_store::{Iid, Snapshot, StoreError, Tx};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -45,7 +49,8 @@ pub use self::{
     refused::{Refused, RefusedReason},
 };
 use crate::{
-    actors, digest,
+    actors::{self, Behalf},
+    digest,
     message::Reason,
     metrics::BatchFigures,
     prepare::{Delivery, Item, Parcel},
@@ -65,6 +70,7 @@ pub(crate) fn deliveries(
     tx: &mut Tx<'_>,
     batch: &mut [Delivery],
     skipped: &mut Skipped,
+    told: &mut HashSet<Sender>,
 ) -> Result<BatchFigures, StoreError> {
     let mut figures = BatchFigures::default();
     let mut marks: HashMap<Arc<str>, u64> = HashMap::new();
@@ -127,6 +133,9 @@ pub(crate) fn deliveries(
     }
     reports.tally.parked += engine.park(&mut reports)?;
     *skipped = engine.skipped;
+    let mut known = std::mem::take(told);
+    sources.tell_ignored(tx, &mut known, &mut reports)?;
+    *told = known;
     reports.write(tx)?;
     for (queue, mark) in &marks {
         tx.set_queue_mark(queue, i64::try_from(*mark).unwrap_or(i64::MAX))?;
@@ -152,12 +161,17 @@ enum Standing {
 }
 
 /// A connector, and the user its message asks to run as.
-type Sender = (Arc<str>, Option<Uuid>);
+pub(crate) type Sender = (Arc<str>, Option<Uuid>);
+
+/// Senders that asked to run as somebody they may not speak for, of which the audit keeps a line each while the platform runs.
+const MOST_TOLD: usize = 1_000;
 
 /// Who the messages of a batch come from, looked up once.
 #[derive(Default)]
-struct Sources {
-    actors: HashMap<Sender, Result<Arc<Actor>, Reason>>,
+pub(crate) struct Sources {
+    behalves: HashMap<Sender, Result<Behalf, Reason>>,
+    /// Senders whose applicant was ignored, with the works that hear of it.
+    ignored: BTreeMap<Sender, Option<Arc<str>>>,
     /// The connectors of the works; `None`: there is no such work.
     works: HashMap<Arc<str>, Option<String>>,
 }
@@ -186,22 +200,71 @@ impl Sources {
         parcel: &Parcel,
         seq: u64,
     ) -> Result<Result<Source, Reason>, StoreError> {
-        let key = (Arc::clone(&parcel.connector), parcel.applicant);
-        let actor = match self.actors.get(&key) {
-            Some(actor) => actor.clone(),
-            None => {
-                let actor = actors::of_connector(tx, &parcel.connector, parcel.applicant)?;
-                self.actors.insert(key, actor.clone());
-                actor
-            }
-        };
-        Ok(actor.map(|actor| Source {
-            rights: actor.fingerprint(),
-            actor,
+        let behalf = self.behalf(tx, parcel)?;
+        if behalf.as_ref().is_ok_and(|behalf| behalf.ignored.is_some()) {
+            let sender = (Arc::clone(&parcel.connector), parcel.applicant);
+            self.ignored
+                .entry(sender)
+                .or_insert_with(|| parcel.work.clone());
+        }
+        Ok(behalf.map(|behalf| Source {
+            rights: behalf.actor.fingerprint(),
+            actor: behalf.actor,
             origin: Some(json!({"connector": &*parcel.connector, "work": parcel.work.as_deref(), "message": seq}).to_string().into()),
             connector: Some(Arc::clone(&parcel.connector)),
             work: parcel.work.clone(),
         }))
+    }
+}
+
+impl Sources {
+    /// On whose behalf a message is applied, or why it is not.
+    pub(crate) fn behalf(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        parcel: &Parcel,
+    ) -> Result<Result<Behalf, Reason>, StoreError> {
+        let key = (Arc::clone(&parcel.connector), parcel.applicant);
+        if let Some(known) = self.behalves.get(&key) {
+            return Ok(known.clone());
+        }
+        let behalf = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)?;
+        self.behalves.insert(key, behalf.clone());
+        Ok(behalf)
+    }
+
+    /// Tells the works, and once also the audit, which connectors asked to run as somebody they may not speak for.
+    fn tell_ignored(
+        &self,
+        tx: &mut Tx<'_>,
+        told: &mut HashSet<Sender>,
+        reports: &mut Reports,
+    ) -> Result<(), StoreError> {
+        for (sender, work) in &self.ignored {
+            let (Some(Ok(behalf)), Some(applicant)) = (self.behalves.get(sender), sender.1) else {
+                continue;
+            };
+            let (connector, own) = (&sender.0, &behalf.actor);
+            let message = format!(
+                "connector {connector} asked to run as the user {applicant}, for whom {} may not speak; its messages ran as {}",
+                own.name, own.name
+            );
+            tracing::warn!(connector = &**connector, %applicant, user = %own.user_id, "{message}");
+            reports.note(work.as_deref(), message.clone());
+            if told.len() >= MOST_TOLD || !told.insert(sender.clone()) {
+                continue;
+            }
+            let data = json!({"connector": &**connector, "applicant": applicant});
+            ferrocti_accounts::record_refusal(
+                tx,
+                Some(own.user_row),
+                Origin::default(),
+                Scope::Unauthorized,
+                &message,
+                Some(data),
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -40,6 +40,10 @@ impl Engine<'_, '_> {
                 Pending::Reference(reference) => self.link_late(&reference, reports)?,
             }
         }
+        for (work, error) in self.lost.drain(..) {
+            let source = String::new();
+            reports.failure(work.as_deref(), Failure { error, source });
+        }
         Ok(())
     }
 
@@ -214,7 +218,7 @@ impl Engine<'_, '_> {
         Ok(objects)
     }
 
-    /// What was parked in an earlier transaction, as it waits in this one. `None`: its user is gone, and with it its rights.
+    /// What was parked in an earlier transaction, as it waits in this one. `None`: its user is gone or not let in, and with it its rights.
     fn pending(&mut self, parked: Parked) -> Result<Option<Pending>, StoreError> {
         let actor = match parked.actor {
             Some(row) => actors::of_row(self.tx, row)?,
@@ -223,8 +227,14 @@ impl Engine<'_, '_> {
         let Some(actor) = actor else {
             tracing::warn!(
                 parked = parked.id,
-                "what was parked is dropped: its user does not exist any more"
+                "what was parked is dropped: its user does not exist any more, or is not let in"
             );
+            let first = parked.keys.first().and_then(Key::ident);
+            let first = first.map_or_else(String::new, |ident| format!(" for {ident}"));
+            self.lost.push((
+                parked.work.as_deref().map(Arc::from),
+                format!("what waited{first} is dropped: its user does not exist any more, or is not let in"),
+            ));
             return Ok(None);
         };
         let mut source = Source {

@@ -149,7 +149,7 @@ fn each_wrong_object_gets_its_reason_and_the_others_are_kept() {
         ),
         (report(2, json!({"published": "yesterday"})), "published"),
         (
-            with(malware(2, "x"), json!({"confidence": 900})),
+            json!({"type": "ipv4-addr", "id": id("ipv4-addr", 2), "value": "192.0.2.2", "x_opencti_score": 900}),
             "between 0 and 100",
         ),
         (

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail loudly")]
 
 mod bad_input;
+mod confidence;
 mod crash;
 mod derived;
 mod edit;
@@ -11,6 +12,7 @@ mod mail;
 mod platform;
 mod properties;
 mod pushes;
+mod rights;
 mod rules;
 mod threads;
 mod waiting;

@@ -1,11 +1,11 @@
 //! A small platform for tests: a store, queues and ingestion in a temporary directory, with one connector.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ferrocti_access::{Actor, Capabilities};
 use ferrocti_broker::{Publish, Queues, queue::push_queue};
-use ferrocti_ingest::{Ingest, Options, actors, boot, works};
+use ferrocti_ingest::{Ingest, Options, actors, boot, partial::Partial, works};
 use ferrocti_model::{
     Ident, StixId,
     clock::{Clock, ManualClock, SeededEntropy},
@@ -160,6 +160,41 @@ impl Platform {
             .collect()
     }
 
+    /// What the work tells of objects of which a part was not applied.
+    pub fn partial(&self, work: &str) -> Vec<Partial> {
+        let row = self.store.read(|snapshot| snapshot.work(work)).unwrap();
+        let row = row.map_or(0, |work| work.row);
+        self.store
+            .read(|snapshot| snapshot.work_notes(row, NoteKind::Partial))
+            .unwrap()
+            .iter()
+            .map(|note| Partial::parse(&note.source).unwrap())
+            .collect()
+    }
+
+    /// Registers a connector with the rights of the role Connector, but for what `change` says.
+    pub fn add_limited(&self, name: &str, change: impl FnOnce(&mut Account)) -> Arc<Actor> {
+        let capabilities = Capabilities::connector();
+        let number = name
+            .bytes()
+            .fold(0_u128, |all, byte| all << 8 | u128::from(byte));
+        let mut account = user(
+            name,
+            &capabilities.iter().collect::<Vec<_>>(),
+            Uuid::from_u128(number),
+        );
+        change(&mut account);
+        self.add_connector(name, account)
+    }
+
+    /// Sends objects through a connector in a work of its own, and applies them.
+    pub fn import_as(&self, connector: &str, objects: &[Value]) -> String {
+        let work = self.work_of(connector, false);
+        self.send_with(connector, objects, json!({"work_id": work}));
+        self.work_off();
+        work
+    }
+
     pub fn errors(&self, work: &str) -> Vec<String> {
         self.notes(work, NoteKind::Error)
     }
@@ -266,7 +301,10 @@ pub struct Account {
     pub capabilities: Vec<String>,
     /// Internal ids of the granted markings; `None`: all, also later ones.
     pub markings: Option<Vec<Uuid>>,
-    pub max_confidence: u8,
+    /// `None`: neither the user nor its group has a level.
+    pub max_confidence: Option<u8>,
+    pub overrides: BTreeMap<String, u8>,
+    pub no_creators: bool,
 }
 
 impl Account {
@@ -275,12 +313,14 @@ impl Account {
         let email = format!("{}@ferrocti.example", self.name);
         let mut user = User::new(self.id, &email, &self.name, START);
         user.service_account = true;
-        user.max_confidence = Some(self.max_confidence);
+        user.max_confidence = self.max_confidence;
+        user.overrides = self.overrides.clone();
         tx.insert_user(&mut user)?;
         let mut role = Role::new(tx.new_uuid(), &self.name, START);
         role.capabilities = self.capabilities.clone();
         tx.insert_role(&mut role)?;
         let mut group = Group::new(tx.new_uuid(), &self.name, START);
+        group.no_creators = self.no_creators;
         group.auto_new_marking = self.markings.is_none();
         tx.insert_group(&mut group)?;
         for marking in tx.marking_definitions()? {
@@ -301,7 +341,9 @@ pub fn user(name: &str, capabilities: &[&str], id: Uuid) -> Account {
         id,
         capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
         markings: None,
-        max_confidence: 100,
+        max_confidence: Some(100),
+        overrides: BTreeMap::new(),
+        no_creators: false,
     }
 }
 

@@ -158,7 +158,7 @@ fn confidence_is_capped_by_the_user_and_decides_what_an_update_may_change() {
         &capabilities.iter().collect::<Vec<_>>(),
         Uuid::from_u128(9),
     );
-    weak.max_confidence = 30;
+    weak.max_confidence = Some(30);
     platform.add_connector("weak", weak);
     let send = |connector: &str, object: Value| {
         platform.send_with(connector, &[object], json!({}));
@@ -284,7 +284,8 @@ fn a_marking_that_the_user_may_not_use_refuses_the_object() {
     let errors = platform.errors(&work);
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
-        errors[0].contains(&id("malware", 1)) && errors[0].contains("User trying to create the data has missing markings"),
+        errors[0].contains(&id("malware", 1))
+            && errors[0].contains("User trying to create the data has missing markings"),
         "{errors:?}"
     );
 }

@@ -173,17 +173,21 @@ fn indicator(attributes: &mut Map<String, Value>) -> Result<(), RefusalReason> {
     Ok(())
 }
 
-fn ranges(attributes: &Map<String, Value>) -> Result<(), RefusalReason> {
-    for property in ["confidence", "x_opencti_score"] {
-        if let Some(value) = attributes.get(property).and_then(Value::as_i64)
-            && !(0..=100).contains(&value)
-        {
-            return Err(RefusalReason::OutOfRange {
-                property: property.to_owned(),
-                low: 0,
-                high: 100,
-            });
-        }
+/// A confidence is brought into its range, since who sends it cannot know whose rights will limit it further; a score outside of its own is a mistake.
+fn ranges(attributes: &mut Map<String, Value>) -> Result<(), RefusalReason> {
+    if let Some(confidence) = attributes.get_mut("confidence")
+        && let Some(given) = confidence.as_i64()
+    {
+        *confidence = given.clamp(0, 100).into();
+    }
+    if let Some(score) = attributes.get("x_opencti_score").and_then(Value::as_i64)
+        && !(0..=100).contains(&score)
+    {
+        return Err(RefusalReason::OutOfRange {
+            property: "x_opencti_score".to_owned(),
+            low: 0,
+            high: 100,
+        });
     }
     Ok(())
 }

@@ -75,9 +75,9 @@ fn each_fault_is_refused_with_its_reason() {
             "RFC 3339",
         ),
         (
-            "malware",
-            json!({"name": "a", "confidence": 101}),
-            "property \"confidence\" must lie between 0 and 100",
+            "ipv4-addr",
+            json!({"value": "192.0.2.1", "x_opencti_score": 101}),
+            "property \"x_opencti_score\" must lie between 0 and 100",
         ),
         (
             "malware",
