@@ -119,9 +119,9 @@ fn account(store: &Store, accounts: &Accounts) -> Result<Arc<Actor>> {
         accounts.add_user(&Acting::of(&system), new)?.row
     };
     let rights = store.read(|snapshot| ferrocti_accounts::rights(snapshot, row))?;
-    Ok(rights
+    rights
         .map(|rights| Arc::clone(&rights.actor))
-        .with_context(|| format!("the account {EMAIL} of the example is not active"))?)
+        .with_context(|| format!("the account {EMAIL} of the example is not active"))
 }
 
 fn objects(store: &Store) -> Result<u64> {
