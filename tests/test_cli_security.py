@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 import requests
 from harness import Platform, api, run_cli, stix
+from harness.platform import BINARY
 
 ME = """query { me { id user_email capabilities { name } allowed_marking { definition } groups { edges { node { name } } }
     effective_confidence_level { max_confidence overrides { entity_type max_confidence } } } }"""
@@ -248,6 +250,14 @@ def test_all_capabilities_are_listed(platform):
     assert listed[0] == "BYPASS"
 
 
+def test_a_reader_that_stops_reading_is_no_failure(platform):
+    command = [str(BINARY), "role", "capabilities", "--url", platform.url, "--token", platform.admin.token]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
 # --- connectors' accounts ----------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +355,20 @@ def test_the_audit_is_narrowed_by_user_type_scope_outcome_and_number(platform, p
     assert done(platform, "audit", "--until", "2020-01-01")["audits"] == []
     assert person["email"] in platform.cli("audit", "--errors").stdout
     assert platform.cli("audit", "--since", "yesterday").returncode == 2
+
+
+def test_a_long_audit_is_read_page_by_page(make_platform):
+    platform = make_platform().start()
+    group = done(platform, "group", "add", "Busy")["groupAdd"]["id"]
+    for start in range(0, 600, 50):
+        edits = " ".join(
+            f'e{number}: groupEdit(id: "{group}") {{ fieldPatch(input: [{{key: "description", value: ["{number}"]}}]) {{ id }} }}' for number in range(start, start + 50)
+        )
+        platform.graphql(f"mutation {{ {edits} }}")
+    entries = done(platform, "audit", "--limit", "590", "--scope", "update")["audits"]
+    assert len(entries) == 590
+    assert len({entry["id"] for entry in entries}) == 590
+    assert [entry["timestamp"] for entry in entries] == sorted(entry["timestamp"] for entry in entries)
 
 
 def test_old_entries_of_the_audit_go_when_the_operator_wants_it(make_platform):

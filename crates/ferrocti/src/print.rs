@@ -1,13 +1,36 @@
 //! What the commands print: tables for people, JSON for programs.
 
+use std::{
+    fmt,
+    io::{ErrorKind, Write},
+};
+
 use serde_json::Value;
 
 use crate::cli::RemoteArgs;
 
+/// Writes a line to the standard output. Whoever reads it may stop reading at any time, as `head` does; then there is nothing left to do.
+fn write(line: fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_fmt(line).and_then(|()| out.write_all(b"\n"));
+    match written {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("ferrocti: cannot write to the standard output: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+macro_rules! line {
+    ($($argument:tt)*) => { write(format_args!($($argument)*)) };
+}
+
 /// Prints an answer: as JSON where that was asked for, else for people.
 pub fn show(remote: &RemoteArgs, data: &Value, print: impl FnOnce(&Value)) {
     if remote.json {
-        println!("{data}");
+        line!("{data}");
     } else {
         print(data);
     }
@@ -53,10 +76,10 @@ pub fn names<'v>(things: impl Iterator<Item = &'v Value>, key: &str) -> String {
 
 /// Prints pairs of a name and a value below each other.
 pub fn facts(title: &str, pairs: &[(&str, String)]) {
-    println!("{title}");
+    line!("{title}");
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in pairs {
-        println!("  {name:width$}  {value}");
+        line!("  {name:width$}  {value}");
     }
 }
 
@@ -83,10 +106,10 @@ pub fn size(value: &Value) -> String {
 pub fn table(title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let rows: Vec<Vec<String>> = rows.collect();
     if rows.is_empty() {
-        println!("\n{title}: none");
+        line!("\n{title}: none");
         return;
     }
-    println!("\n{title}");
+    line!("\n{title}");
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -100,7 +123,7 @@ pub fn table(title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        println!("  {}", padded.join("  ").trim_end());
+        line!("  {}", padded.join("  ").trim_end());
     };
     line(&mut head.iter().copied());
     for row in &rows {
