@@ -45,11 +45,8 @@ pub fn edit(
         .filter(|value| !value.is_null())
         .cloned()
         .collect();
-    let dictionary =
-        matches!(attribute.kind, Kind::Dict | Kind::Object | Kind::Json) && name == "hashes";
-    let value = if dictionary {
-        convert(attribute, Value::Array(given.clone()))?
-    } else if attribute.multiple {
+    // hashes come as a list of pairs, and are kept as a dictionary
+    let value = if attribute.multiple || name == "hashes" {
         convert(attribute, Value::Array(given))?
     } else {
         match given.into_iter().next() {

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use ferrocti_model::{Key, StixId, ids, registry::EntityType};
+use ferrocti_model::{
+    Key, StixId, ids,
+    registry::{Category, EntityType},
+    stix::value::same,
+};
 use ferrocti_store::Stored;
 use serde_json::{Map, Value};
 
@@ -21,7 +25,8 @@ pub struct Identity {
 }
 
 impl Editor<'_, '_, '_> {
-    /// The identifiers that follow from an object's attributes after an edit. A former standard id stays as a further one.
+    /// The identifiers that follow from an object's attributes after an edit. A former standard id stays as a further one, unless the object is an
+    /// observable that has become another thing: what it was known by belongs to what it was.
     pub fn identity(
         &mut self,
         stored: &Stored,
@@ -33,7 +38,12 @@ impl Editor<'_, '_, '_> {
             ..Identity::default()
         };
         let current = identity.renamed.unwrap_or(stored.standard);
-        if identity.renamed.is_some() && kind.attribute(STIX_IDS).is_some() {
+        let is_other = identity.renamed.is_some()
+            && kind.category == Category::Observable
+            && !only_adds(kind, &stored.attributes, attributes);
+        if is_other {
+            leave_out_former_ids(stored, attributes);
+        } else if identity.renamed.is_some() && kind.attribute(STIX_IDS).is_some() {
             let list = attributes
                 .entry(STIX_IDS)
                 .or_insert_with(|| Value::Array(Vec::new()));
@@ -60,7 +70,7 @@ impl Editor<'_, '_, '_> {
                 Some(_) => {}
             }
         }
-        if identity.renamed.is_some() {
+        if identity.renamed.is_some() && !is_other {
             identity.gained.push(stored.standard.key());
         }
         let kept = [current.key(), stored.standard.key()];
@@ -97,6 +107,36 @@ impl Editor<'_, '_, '_> {
                 other: self.engine.head(owner)?.standard.to_string(),
             }),
             _ => Ok(Some(new)),
+        }
+    }
+}
+
+/// Whether what identifies an object is there after an edit as before, with more to it at most.
+fn only_adds(kind: &EntityType, before: &Map<String, Value>, after: &Map<String, Value>) -> bool {
+    let mut contributions = kind.id_rule.ways.iter().flatten();
+    contributions.all(|contribution| {
+        let values = (
+            before.get(&contribution.property),
+            after.get(&contribution.property),
+        );
+        match values {
+            (None, _) => true,
+            (Some(Value::Object(before)), Some(Value::Object(after))) => before
+                .iter()
+                .all(|(key, value)| after.get(key) == Some(value)),
+            (Some(before), after) => after.is_some_and(|after| same(before, after)),
+        }
+    })
+}
+
+/// Takes out of the list of further STIX ids those that the object had before.
+fn leave_out_former_ids(stored: &Stored, attributes: &mut Map<String, Value>) {
+    let former = stored.attributes.get(STIX_IDS).and_then(Value::as_array);
+    let former = former.map_or(&[][..], Vec::as_slice);
+    if let Some(Value::Array(items)) = attributes.get_mut(STIX_IDS) {
+        items.retain(|item| !former.contains(item));
+        if items.is_empty() {
+            attributes.shift_remove(STIX_IDS);
         }
     }
 }

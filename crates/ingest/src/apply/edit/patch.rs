@@ -55,7 +55,7 @@ impl Editor<'_, '_, '_> {
         for (field, edit) in fields {
             match field {
                 Field::Attribute(attribute) => {
-                    self.edit_attribute(&mut attributes, attribute, edit)?
+                    self.edit_attribute(&mut attributes, attribute, edit)?;
                 }
                 Field::Custom => attribute::custom(&mut attributes, edit),
                 Field::Reference(reference) => {
