@@ -54,8 +54,10 @@ pub enum Scope {
     Login,
     /// Somebody logged out.
     Logout,
-    /// Somebody tried what is not allowed.
+    /// Somebody tried to do what is not allowed.
     Unauthorized,
+    /// Somebody tried to read what is not allowed.
+    UnauthorizedRead,
 }
 
 impl Scope {
@@ -68,13 +70,14 @@ impl Scope {
             Self::Delete => "delete",
             Self::Login => "login",
             Self::Logout => "logout",
-            Self::Unauthorized => "unauthorized",
+            Self::Unauthorized | Self::UnauthorizedRead => "unauthorized",
         }
     }
 
     fn event_type(self) -> &'static str {
         match self {
             Self::Login | Self::Logout => "authentication",
+            Self::UnauthorizedRead => "read",
             _ => "mutation",
         }
     }

@@ -7,6 +7,7 @@ use axum::extract::multipart::MultipartError;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ferrocti_accounts::Scope;
 use ferrocti_graphql::{
     OperationKind, Request as GraphQl, RequestError, Requests, Response as Answer, multipart,
 };
@@ -218,13 +219,12 @@ fn record_refused(state: &AppState, caller: &Caller, kind: OperationKind, fields
     let Some(actor) = caller.actor.as_deref().filter(|_| !fields.is_empty()) else {
         return;
     };
-    let message = match kind {
-        OperationKind::Query => "tries an `unauthorized read`",
-        OperationKind::Mutation => "tries an `unauthorized mutation`",
+    let (scope, message) = match kind {
+        OperationKind::Query => (Scope::UnauthorizedRead, "tries an `unauthorized read`"),
+        OperationKind::Mutation => (Scope::Unauthorized, "tries an `unauthorized mutation`"),
     };
     let data = serde_json::json!({ "operation": fields });
     let recorded = state.services().store.write(|tx| {
-        let scope = ferrocti_accounts::Scope::Unauthorized;
         let row = Some(actor.user_row);
         ferrocti_accounts::record_refusal(tx, row, caller.origin(), scope, message, Some(data))
     });

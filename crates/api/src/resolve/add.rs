@@ -19,6 +19,16 @@ impl Resolution<'_> {
             .argument("input")
             .and_then(Value::as_object)
             .unwrap_or(&empty);
+        let operations = |given: &Map<String, Value>| {
+            given
+                .get("upsertOperations")
+                .is_some_and(|operations| !stix::value::is_empty(operations))
+        };
+        if (operations(input) || operations(call.arguments)) && !self.actor()?.bypass() {
+            return Err(Fault::functional(
+                "User has insufficient rights to use upsertOperations. They are for users with the capability BYPASS.",
+            ));
+        }
         let kind = match add {
             Add::Reference => return self.add_reference(input),
             Add::Observable => {
@@ -48,7 +58,7 @@ impl Resolution<'_> {
         let upserted = ingest
             .upsert(actor, element)
             .map_err(|error| from_ingest(&error))?;
-        self.forget();
+        self.forget()?;
         let stored = self.object(upserted.iid)?.ok_or_else(|| {
             Fault::new(
                 code::UNSUPPORTED,

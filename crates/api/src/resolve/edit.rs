@@ -52,7 +52,7 @@ impl Resolution<'_> {
 
     /// An edit below `…Edit(id)`.
     pub(super) fn edit_field(&self, call: &FieldCall<'_>, edited: &Edited) -> Answer<'static> {
-        self.forget();
+        self.forget()?;
         if edited.of == REFERENCE {
             return self.edit_reference(call, edited);
         }
@@ -127,7 +127,7 @@ impl Resolution<'_> {
                 )));
             }
         };
-        self.forget();
+        self.forget()?;
         // what somebody has just marked so that it is hidden from him is answered by nothing
         Ok(Resolved::node(self.object(iid)?.map(Node::Object)))
     }
@@ -179,7 +179,7 @@ impl Resolution<'_> {
 
     /// A reference as it is answered.
     pub(super) fn linked(&self, linked: &Linked) -> Answer<'static> {
-        self.forget();
+        self.forget()?;
         let mut found = self.objects(&[linked.source, linked.target])?;
         let (target, source) = (found.pop().flatten(), found.pop().flatten());
         let reference = Registry::get().reference_by_code(linked.reference.code);
@@ -261,7 +261,7 @@ impl Resolution<'_> {
             .ingest
             .upsert(self.actor()?, element)
             .map_err(|error| from_ingest(&error))?;
-        self.forget();
+        self.forget()?;
         let based_on: Vec<u16> = Registry::get()
             .by_name("based-on")
             .map(|kind| kind.code)
@@ -272,7 +272,7 @@ impl Resolution<'_> {
                 iid: stored.iid,
                 side: Side::Target,
                 types: &based_on,
-                visible: self.visible(),
+                visible: &self.visible(),
                 after: 0,
                 limit: usize::MAX,
             })?)

@@ -181,7 +181,7 @@ impl Resolution<'_> {
             iid,
             side,
             types,
-            visible: self.visible(),
+            visible: &self.visible(),
             after,
             limit,
         };

@@ -79,7 +79,7 @@ impl Resolution<'_> {
         }
         let query = ObjectQuery {
             types: types.iter().map(|kind| kind.code).collect(),
-            visible: self.visible().clone(),
+            visible: self.visible(),
             condition,
             search,
             order,

@@ -61,6 +61,8 @@ pub(crate) struct Resolution<'s> {
     deadline: Instant,
     /// Objects that were loaded already; `None` for those that are gone.
     loaded: RefCell<HashMap<Iid, Option<Arc<Stored>>>>,
+    /// What the caller may see; a change can make new combinations of markings.
+    visible: RefCell<Visibility>,
     /// What the caller was refused for want of a right, for the audit.
     refused: RefCell<BTreeSet<String>>,
 }
@@ -79,6 +81,7 @@ impl<'s> Resolution<'s> {
             caller,
             deadline,
             loaded: RefCell::default(),
+            visible: RefCell::new(caller.visible.clone()),
             refused: RefCell::default(),
         }
     }
@@ -106,8 +109,8 @@ impl<'s> Resolution<'s> {
         }
     }
 
-    fn visible(&self) -> &Visibility {
-        &self.caller.visible
+    fn visible(&self) -> Visibility {
+        self.visible.borrow().clone()
     }
 
     fn actor(&self) -> Result<&Arc<Actor>, Fault> {
@@ -149,9 +152,15 @@ impl<'s> Resolution<'s> {
         Ok(self.objects(&[iid])?.pop().flatten())
     }
 
-    /// Forgets what was loaded, since a change may have made it stale.
-    fn forget(&self) {
+    /// Forgets what was loaded and what may be seen, since a change may have made both stale.
+    fn forget(&self) -> Result<(), Fault> {
         self.loaded.borrow_mut().clear();
+        if let Some(actor) = &self.caller.actor {
+            let visible =
+                self.read(|snapshot| Ok(ferrocti_accounts::visibility(snapshot, actor)?))?;
+            self.visible.replace(visible);
+        }
+        Ok(())
     }
 
     fn in_time(&self) -> Result<(), Fault> {
@@ -174,7 +183,7 @@ impl<'s> Resolution<'s> {
                 None => self.query(call),
             },
             OperationKind::Mutation => {
-                self.forget();
+                self.forget()?;
                 let answer = match (
                     Roots::get().adds.get(call.name),
                     Edits::get().roots.get(call.name),
@@ -183,7 +192,7 @@ impl<'s> Resolution<'s> {
                     (None, Some(edit)) => self.edit(*edit, call),
                     (None, None) => self.mutation(call),
                 };
-                self.forget();
+                self.forget()?;
                 answer
             }
         }

@@ -27,7 +27,7 @@ impl Resolution<'_> {
     fn status(&self) -> Answer<'static> {
         let services = self.state.services();
         let registry = Registry::get();
-        let counts = self.read(|snapshot| Ok(snapshot.counts(self.visible())?))?;
+        let counts = self.read(|snapshot| Ok(snapshot.counts(&self.visible())?))?;
         let (references, elements) = self.read(|snapshot| Ok(snapshot.parked_counts()?))?;
         let open = WorkQuery {
             statuses: vec![WorkStatus::Wait, WorkStatus::Progress],
@@ -66,7 +66,7 @@ impl Resolution<'_> {
     fn parked(&self, call: &FieldCall<'_>) -> Answer<'static> {
         let limit = super::graph::first(call, PARKED)?;
         // What waits may carry any marking: only those who may see everything get the list.
-        if *self.visible() != Visibility::All {
+        if self.visible() != Visibility::All {
             return Err(Fault::functional(
                 "Parked references are shown to users only that may see all markings.",
             ));

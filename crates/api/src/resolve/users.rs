@@ -346,7 +346,7 @@ impl Resolution<'_> {
             .map(|kind| kind.code);
         let query = ferrocti_store::ObjectQuery {
             types: kind.into_iter().collect(),
-            visible: self.visible().clone(),
+            visible: self.visible(),
             condition: ferrocti_model::filter::Expression::Always,
             search: None,
             order: Vec::new(),

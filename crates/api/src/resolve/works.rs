@@ -6,6 +6,7 @@ use ferrocti_access::{Action, may, names};
 use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_ingest::partial::Partial;
 use ferrocti_ingest::works::{self, ExpectError, Failure, NewWork};
+use ferrocti_model::StixId;
 use ferrocti_model::clock::format_date;
 use ferrocti_store::{NoteKind, Tx, Work, WorkOrder, WorkQuery, WorkStatus};
 use serde_json::{Value, json};
@@ -282,6 +283,9 @@ impl Resolution<'_> {
             "processed_time" => date(work.processed_at),
             "completed_time" => date(work.completed_at),
             "completed_number" => work.completed_number.map_or(Resolved::Null, Resolved::leaf),
+            "messages" | "errors" | "partially_applied" if !self.may_read_notes(work)? => {
+                Resolved::nodes(std::iter::empty())
+            }
             "messages" => self.notes(work, NoteKind::Message)?,
             "errors" => self.notes(work, NoteKind::Error)?,
             "partially_applied" => self.partially_applied(work)?,
@@ -298,6 +302,28 @@ impl Resolution<'_> {
             }
             "draft_context" => Resolved::from(work.draft_context.as_deref()),
             _ => Resolved::Null,
+        })
+    }
+
+    /// Whether the caller may read what is told about single objects of a work. It holds what was delivered, whatever its markings: it is for those
+    /// whose work or connector it is, and for those who manage connectors and may see every marking.
+    fn may_read_notes(&self, work: &Work) -> Result<bool, Fault> {
+        let actor = self.actor()?;
+        self.read(|snapshot| {
+            let owner = snapshot
+                .connector(&work.connector)?
+                .and_then(|connector| connector.user);
+            if [work.user, owner].contains(&Some(actor.user_row)) {
+                return Ok(true);
+            }
+            let markings: Vec<StixId> = ferrocti_accounts::markings(snapshot)?
+                .into_iter()
+                .map(|marking| marking.id)
+                .collect();
+            let all = Action::See {
+                markings: &markings,
+            };
+            Ok(may(actor, Action::Use(names::MODULES_MANAGE)).is_ok() && may(actor, all).is_ok())
         })
     }
 
