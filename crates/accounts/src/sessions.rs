@@ -18,7 +18,7 @@ use crate::{
     rights::{admitted, rights_of_any},
 };
 
-/// A session that was used within this time is not marked as used again.
+/// A session that was used within this time, or within a tenth of how long it may be unused, is not marked as used again.
 const TOUCH_AFTER: Millis = 60 * 1000;
 /// Most sessions of one user; the oldest end when there would be more.
 const MAX_SESSIONS: usize = 50;
@@ -126,7 +126,7 @@ impl Accounts {
             Ok(rights.map(|rights| (rights, session)))
         })?;
         if let Some((_, session)) = &found
-            && now - session.used_at > TOUCH_AFTER
+            && now - session.used_at > TOUCH_AFTER.min(self.sessions.idle / 10)
         {
             self.store.write(|tx| tx.touch_session(session.id))?;
         }

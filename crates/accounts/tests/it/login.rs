@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use ferrocti_access::names;
-use ferrocti_accounts::{AccountError, Acting, Barred, LoginRefusal, Origin, UserPatch};
+use ferrocti_accounts::{
+    AccountError, Acting, Barred, LoginRefusal, Origin, SessionLimits, UserPatch,
+};
 use ferrocti_store::UserStatus;
 
 use crate::support::{DAY, Fixture, PASSWORD, id, mail, secret};
@@ -241,6 +243,25 @@ fn a_session_ends_when_unused_and_at_the_latest_after_its_lifetime() {
     }
     fixture.clock.advance(idle / 2);
     assert!(!lives(&used));
+}
+
+#[test]
+fn use_keeps_a_session_alive_however_short_it_may_be_unused() {
+    let fixture = Fixture::new();
+    fixture.person("Jane");
+    let accounts = fixture.accounts.clone().with_sessions(SessionLimits {
+        idle: 60_000,
+        lifetime: 3_600_000,
+    });
+    let opened = accounts
+        .login(&mail("Jane"), &secret("Jane"), Origin::default())
+        .unwrap();
+    for _ in 0..10 {
+        fixture.clock.advance(50_000);
+        assert!(accounts.session(&opened.secret).unwrap().is_some());
+    }
+    fixture.clock.advance(60_000);
+    assert!(accounts.session(&opened.secret).unwrap().is_none());
 }
 
 #[test]

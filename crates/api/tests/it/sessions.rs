@@ -231,6 +231,18 @@ fn the_secret_of_a_session_is_stored_as_a_hash_only() {
 }
 
 #[test]
+fn a_token_is_no_cookie_and_a_cookie_no_token() {
+    let fixture = Fixture::new();
+    let mut browser = Browser::new();
+    browser.log_in(&fixture);
+    let secret = browser.cookie.clone().unwrap();
+    browser.cookie = Some(ADMIN.to_owned());
+    assert!(!browser.is_known(&fixture));
+    let answer = fixture.run_as(&secret, ME, json!({}));
+    assert_eq!(answer["errors"][0]["name"], "AUTH_REQUIRED", "{answer}");
+}
+
+#[test]
 fn a_session_ends_when_it_is_not_used() {
     let fixture = Fixture::new();
     let mut browser = Browser::new();
