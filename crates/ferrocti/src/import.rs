@@ -17,7 +17,7 @@ const REGISTER: &str =
 const WORK_ADD: &str = "mutation WorkAdd($connectorId: String!, $friendlyName: String) { workAdd(connectorId: $connectorId, friendlyName: $friendlyName) { id } }";
 const PUSH: &str = "mutation Push($connectorId: String!, $bundle: String!, $work: String) { stixBundlePush(connectorId: $connectorId, bundle: $bundle, work_id: $work) }";
 const PROCESSED: &str = "mutation Processed($id: ID!, $message: String) { workEdit(id: $id) { toProcessed(message: $message) } }";
-const WORK: &str = "query Work($id: ID!) { work(id: $id) { status tracking { import_expected_number import_processed_number } messages { message } errors { message source } } }";
+const WORK: &str = "query Work($id: ID!) { work(id: $id) { status tracking { import_expected_number import_processed_number import_partial_number } messages { message } partially_applied { message object_id } errors { message source } } }";
 
 /// What became of one file.
 struct Outcome {
@@ -27,6 +27,9 @@ struct Outcome {
     processed: u64,
     complete: bool,
     messages: Vec<String>,
+    /// Objects of which a part was not applied, and what is told of them.
+    partial: u64,
+    parts: Vec<String>,
     errors: Vec<(String, String)>,
 }
 
@@ -82,6 +85,8 @@ fn import(client: &Client, file: &Path, args: &ImportArgs) -> Result<Outcome> {
         processed: 0,
         complete: false,
         messages: Vec::new(),
+        partial: 0,
+        parts: Vec::new(),
         errors: Vec::new(),
     };
     let bar = if args.remote.json {
@@ -121,6 +126,13 @@ fn update(client: &Client, outcome: &mut Outcome) -> Result<()> {
         .iter()
         .map(|note| text(&note["message"]))
         .collect();
+    outcome.partial = work["tracking"]["import_partial_number"]
+        .as_u64()
+        .unwrap_or(0);
+    outcome.parts = list("partially_applied")
+        .iter()
+        .map(|note| text(&note["message"]))
+        .collect();
     outcome.errors = list("errors")
         .iter()
         .map(|note| (text(&note["message"]), text(&note["source"])))
@@ -148,11 +160,15 @@ fn print_outcome(outcome: &Outcome, sent_only: bool) {
         return;
     }
     println!(
-        "{}: {} objects processed, {} refused",
+        "{}: {} objects processed, {} applied in part, {} refused",
         outcome.file,
         outcome.processed,
+        outcome.partial,
         outcome.errors.len()
     );
+    for part in &outcome.parts {
+        println!("  in part: {part}");
+    }
     for (message, _) in &outcome.errors {
         println!("  refused: {message}");
     }
@@ -171,6 +187,8 @@ fn as_json(outcome: &Outcome) -> Value {
         "processed": outcome.processed,
         "complete": outcome.complete,
         "messages": outcome.messages,
+        "partial": outcome.partial,
+        "partially_applied": outcome.parts,
         "errors": errors,
     })
 }

@@ -12,7 +12,7 @@ use crate::{
 const STATUS: &str = "query Status {
   platformStatus { version started_at objects objects_by_type { entity_type count } parked dead_letters open_works queues { name messages bytes } }
   connectors { id name active connector_type connector_user { name } connector_queue_details { messages_number messages_size } connector_info { buffering last_run_datetime next_run_datetime } updated_at }
-  works(first: 10, orderBy: timestamp, orderMode: desc) { edges { node { id name status connector { name } tracking { import_expected_number import_processed_number } errors { message } } } }
+  works(first: 10, orderBy: timestamp, orderMode: desc) { edges { node { id name status connector { name } tracking { import_expected_number import_processed_number import_partial_number } errors { message } } } }
 }";
 const HISTORY: &str = "query History($id: ID!) { connectorStateHistory(id: $id) { version created_at origin state } }";
 const RESTORE: &str = "mutation Restore($id: ID!, $version: Int!) { connectorStateRestore(id: $id, version: $version) { id connector_state } }";
@@ -94,6 +94,7 @@ pub fn status(remote: &RemoteArgs) -> Result<()> {
             "status",
             "processed",
             "expected",
+            "in part",
             "errors",
         ],
         list(&data["works"]["edges"]).map(|edge| {
@@ -104,6 +105,7 @@ pub fn status(remote: &RemoteArgs) -> Result<()> {
                 text(&work["status"]),
                 number(&work["tracking"]["import_processed_number"]),
                 number(&work["tracking"]["import_expected_number"]),
+                number(&work["tracking"]["import_partial_number"]),
                 list(&work["errors"]).count().to_string(),
             ]
         }),

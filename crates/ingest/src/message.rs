@@ -88,6 +88,9 @@ pub enum Reason {
         /// Why it is not let in.
         why: Barred,
     },
+    /// Who pushed the bundle does not exist any more.
+    #[error("the user who pushed the bundle does not exist any more")]
+    UnknownPusher,
     /// The message asks to run as somebody who does not exist.
     #[error("the message asks to run as the user {0}, who does not exist")]
     UnknownApplicant(Uuid),

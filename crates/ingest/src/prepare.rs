@@ -54,6 +54,8 @@ pub(crate) struct Parcel {
     pub single: bool,
     /// Number of the row in `push` that holds it, for a bundle pushed through the API. Its expectations are counted already.
     pub push: Option<i64>,
+    /// Who pushed it (`User.row`), for a bundle pushed through the API: the platform itself vouches for that.
+    pub pusher: Option<i64>,
     /// The row in `push` is gone: it has been applied.
     pub gone: bool,
     /// The bundle's text.
@@ -108,15 +110,16 @@ pub(crate) fn decode(json: &str) -> Result<Box<Ready>, Refusal> {
     }))
 }
 
-/// Cuts the bundle of a decoded message into objects. `pushed` is the text of the bundle that a pointer leads to.
+/// Cuts the bundle of a decoded message into objects. `pushed` is the text of the bundle that a pointer leads to, and who pushed it.
 pub(crate) fn parcel(
     connector: &Arc<str>,
     message: Message,
-    pushed: Option<String>,
+    pushed: Option<(String, i64)>,
 ) -> Result<Parcel, Undeliverable> {
+    let pusher = pushed.as_ref().map(|(_, user)| *user);
     let (push, bytes, gone) = match (message.content, pushed) {
         (Content::Bundle(bytes), _) => (None, bytes, false),
-        (Content::Pushed(push), Some(text)) => (Some(push), text.into_bytes(), false),
+        (Content::Pushed(push), Some((text, _))) => (Some(push), text.into_bytes(), false),
         (Content::Pushed(push), None) => (Some(push), Vec::new(), true),
     };
     let mut parcel = Parcel {
@@ -127,6 +130,7 @@ pub(crate) fn parcel(
         whole: message.no_split,
         single: false,
         push,
+        pusher,
         gone,
         text: "".into(),
         items: Vec::new(),

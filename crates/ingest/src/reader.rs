@@ -203,7 +203,10 @@ fn open(
                     work_id: decoded.work_id,
                 }));
             }
-            push => push.map(|push| String::from_utf8_lossy(&push.bundle).into_owned()),
+            push => push.map(|push| {
+                let text = String::from_utf8_lossy(&push.bundle).into_owned();
+                (text, push.user)
+            }),
         },
     };
     Ok(prepare::parcel(connector, decoded, pushed))
@@ -215,7 +218,7 @@ fn decode_changed(
     parcel: &mut Parcel,
     now: Millis,
 ) -> Result<(), StoreError> {
-    let Ok(behalf) = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)? else {
+    let Ok(behalf) = actors::of_parcel(snapshot, parcel)? else {
         return Ok(());
     };
     let actor = behalf.actor;

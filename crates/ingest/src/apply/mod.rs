@@ -160,8 +160,16 @@ enum Standing {
     Gone,
 }
 
-/// A connector, and the user its message asks to run as.
-pub(crate) type Sender = (Arc<str>, Option<Uuid>);
+/// A connector, the user its message asks to run as, and who pushed it through the API.
+pub(crate) type Sender = (Arc<str>, Option<Uuid>, Option<i64>);
+
+fn sender(parcel: &Parcel) -> Sender {
+    (
+        Arc::clone(&parcel.connector),
+        parcel.applicant,
+        parcel.pusher,
+    )
+}
 
 /// Senders that asked to run as somebody they may not speak for, of which the audit keeps a line each while the platform runs.
 const MOST_TOLD: usize = 1_000;
@@ -202,9 +210,8 @@ impl Sources {
     ) -> Result<Result<Source, Reason>, StoreError> {
         let behalf = self.behalf(tx, parcel)?;
         if behalf.as_ref().is_ok_and(|behalf| behalf.ignored.is_some()) {
-            let sender = (Arc::clone(&parcel.connector), parcel.applicant);
             self.ignored
-                .entry(sender)
+                .entry(sender(parcel))
                 .or_insert_with(|| parcel.work.clone());
         }
         Ok(behalf.map(|behalf| Source {
@@ -224,11 +231,11 @@ impl Sources {
         snapshot: &Snapshot<'_>,
         parcel: &Parcel,
     ) -> Result<Result<Behalf, Reason>, StoreError> {
-        let key = (Arc::clone(&parcel.connector), parcel.applicant);
+        let key = sender(parcel);
         if let Some(known) = self.behalves.get(&key) {
             return Ok(known.clone());
         }
-        let behalf = actors::of_connector(snapshot, &parcel.connector, parcel.applicant)?;
+        let behalf = actors::of_parcel(snapshot, parcel)?;
         self.behalves.insert(key, behalf.clone());
         Ok(behalf)
     }

@@ -130,6 +130,11 @@ impl Engine<'_, '_> {
                 .concat()
                 .is_empty();
         if !free {
+            let note = format!(
+                "\"{}\" of {} leaves out {}: another one was set meanwhile",
+                reference.stix, stored.standard, pending.target
+            );
+            reports.note(pending.source.work.as_deref(), note);
             return Ok(());
         }
         let added = self.tx.link(pending.object, reference.code, &[target])?;

@@ -331,7 +331,7 @@ impl Account {
         }
         tx.add_group_role(group.row, role.row)?;
         tx.add_member(group.row, user.row)?;
-        Ok(actors::of_row(tx, user.row)?.expect("the user was just made"))
+        Ok(actors::of_row(tx, user.row)?.unwrap())
     }
 }
 

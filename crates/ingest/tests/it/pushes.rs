@@ -146,3 +146,24 @@ fn what_a_platform_has_from_the_beginning_is_created_once() {
     );
     assert_eq!(platform.history_end(), end);
 }
+
+#[test]
+fn a_pushed_bundle_has_the_rights_of_who_pushed_it() {
+    let platform = Platform::new();
+    let analyst = platform.add_limited("analyst", |account| account.max_confidence = Some(20));
+    let bundle = json!({"type": "bundle", "objects": [malware(1, "Foo")]}).to_string();
+    platform.add_connector(
+        "mighty",
+        user("mighty", &["BYPASS"], uuid::Uuid::from_u128(77)),
+    );
+    platform
+        .ingest
+        .push_bundle(&analyst, "mighty", &bundle, None)
+        .unwrap();
+    platform.work_off();
+    let found = platform.get(&id("malware", 1));
+    assert_eq!(
+        (found.confidence, &found.attributes["creator_id"]),
+        (Some(20), &json!([analyst.user_id.to_string()]))
+    );
+}

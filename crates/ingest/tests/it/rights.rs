@@ -522,7 +522,7 @@ fn whoever_may_act_for_others_is_limited_by_them() {
     for applicant in [
         Uuid::from_u128(4711),
         barred(&platform, analyst.user_row, |user| {
-            user.status = UserStatus::Inactive
+            user.status = UserStatus::Inactive;
         }),
     ] {
         platform.send_with(
@@ -592,7 +592,7 @@ fn what_waits_for_a_user_that_is_not_let_in_any_more_is_given_up_in_words() {
     );
     assert_eq!(platform.parked(), (0, 1));
     barred(&platform, own.user_row, |user| {
-        user.status = UserStatus::Locked
+        user.status = UserStatus::Locked;
     });
     platform.import(&[late]);
     assert_eq!(platform.parked(), (0, 0));
@@ -650,7 +650,7 @@ fn organizations_are_shared_with_only_by_who_may() {
     platform.add_limited("limited", |account| {
         account
             .capabilities
-            .push("KNOWLEDGE_KNUPDATE_KNORGARESTRICT".to_owned())
+            .push("KNOWLEDGE_KNUPDATE_KNORGARESTRICT".to_owned());
     });
     platform.import_as("limited", &[shared]);
     assert_eq!(

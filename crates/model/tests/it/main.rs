@@ -17,3 +17,5 @@ mod merge;
 mod refuse;
 #[cfg(test)]
 mod registry;
+#[cfg(test)]
+mod withheld;

@@ -19,7 +19,7 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn context(confidence: u8) -> MergeContext<'static> {
+pub fn context(confidence: u8) -> MergeContext<'static> {
     MergeContext {
         now: NOW,
         creator: None,
@@ -34,7 +34,7 @@ fn element(kind: &str, attributes: Value) -> Element {
     element
 }
 
-fn merged(
+pub fn merged(
     kind: &str,
     stored: Value,
     input: Value,
