@@ -35,6 +35,7 @@ pub use apply::{
     Refused, RefusedReason, Upserted,
     edit::{Comment, EditError, EditOperation, FieldEdit, Linked, Subject},
 };
+pub use editing::By;
 pub use metrics::{Metrics, Tally};
 pub use push::{PushError, Pushed};
 pub use reader::ReadError;

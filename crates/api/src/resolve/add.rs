@@ -87,7 +87,7 @@ impl Resolution<'_> {
             .services()
             .ingest
             .link(
-                self.actor()?,
+                self.by()?,
                 &Subject::any(source),
                 name.unwrap_or_default(),
                 &[target],

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ferrocti_graphql::{FieldCall, Resolved};
-use ferrocti_ingest::{Comment, EditError, EditOperation, FieldEdit, IngestError, Linked, Subject};
+use ferrocti_ingest::{
+    By, Comment, EditError, EditOperation, FieldEdit, IngestError, Linked, Subject,
+};
 use ferrocti_model::registry::ReferenceType;
 use ferrocti_model::{Element, Ident, Registry};
 use ferrocti_store::{Iid, RelationshipQuery, Side, Stored};
@@ -59,8 +61,18 @@ impl Resolution<'_> {
         self.edit_object(call, edited, call.name)
     }
 
+    /// Who edits, and from where.
+    pub(super) fn by(&self) -> Result<By<'_>, Fault> {
+        let acting = self.caller.acting()?;
+        Ok(By {
+            actor: self.actor()?,
+            applicant: acting.applicant,
+            origin: acting.origin,
+        })
+    }
+
     fn edit_object(&self, call: &FieldCall<'_>, edited: &Edited, verb: &str) -> Answer<'static> {
-        let actor = self.actor()?;
+        let by = self.by()?;
         let ingest = &self.state.services().ingest;
         let subject = Subject {
             id: ident(&edited.id, edited.of)?,
@@ -70,12 +82,12 @@ impl Resolution<'_> {
         let iid = match verb {
             "delete" => {
                 ingest
-                    .delete(actor, &subject)
+                    .delete(by, &subject)
                     .map_err(|error| from_delete(&error))?;
                 return Ok(Resolved::leaf(edited.id.clone()));
             }
             "fieldPatch" => ingest
-                .patch(actor, &subject, &edits(call), &comment(call)?)
+                .patch(by, &subject, &edits(call), &comment(call)?)
                 .map_err(failed)?,
             "relationAdd" => {
                 let linked = self.relation_add(call, edited, &subject)?;
@@ -90,7 +102,7 @@ impl Resolution<'_> {
                 let targets = idents(input.get("toIds"))?;
                 let name = text(input, "relationship_type");
                 ingest
-                    .link(actor, &subject, name, &targets, &comment(call)?)
+                    .link(by, &subject, name, &targets, &comment(call)?)
                     .map_err(failed)?
                     .source
             }
@@ -99,19 +111,19 @@ impl Resolution<'_> {
                 let sources =
                     ["stixObjectsIds", "stixCoreObjectsIds"].map(|name| call.argument(name));
                 let sources = idents(sources.into_iter().flatten().next())?;
-                ingest.merge(actor, &subject, &sources).map_err(failed)?
+                ingest.merge(by, &subject, &sources).map_err(failed)?
             }
             "restrictionOrganizationAdd" => {
                 let organizations = idents(call.argument("organizationId"))?;
                 ingest
-                    .link(actor, &subject, SHARED, &organizations, &Comment::default())
+                    .link(by, &subject, SHARED, &organizations, &Comment::default())
                     .map_err(failed)?
                     .source
             }
             "restrictionOrganizationDelete" => {
                 let organizations = idents(call.argument("organizationId"))?;
                 ingest
-                    .unlink(actor, &subject, SHARED, &organizations, &Comment::default())
+                    .unlink(by, &subject, SHARED, &organizations, &Comment::default())
                     .map_err(failed)?
             }
             "contextPatch" | "contextClean" => self.edited(edited)?.iid,
@@ -156,7 +168,7 @@ impl Resolution<'_> {
         self.state
             .services()
             .ingest
-            .link(self.actor()?, &source, name, &[target], &Comment::default())
+            .link(self.by()?, &source, name, &[target], &Comment::default())
             .map_err(|error| from_edit(&error))
     }
 
@@ -172,7 +184,7 @@ impl Resolution<'_> {
         self.state
             .services()
             .ingest
-            .unlink(self.actor()?, &source, name, &[target], &comment(call)?)
+            .unlink(self.by()?, &source, name, &[target], &comment(call)?)
             .map_err(|error| from_edit(&error))?;
         Ok(own.iid)
     }
@@ -208,7 +220,7 @@ impl Resolution<'_> {
                 let name = &link.reference.name;
                 let ingest = &self.state.services().ingest;
                 ingest
-                    .unlink(self.actor()?, &source, name, &target, &Comment::default())
+                    .unlink(self.by()?, &source, name, &target, &Comment::default())
                     .map_err(|error| from_delete(&error))?;
                 Ok(Resolved::leaf(edited.id.clone()))
             }
@@ -224,7 +236,7 @@ impl Resolution<'_> {
         let name = call.text("relationship_type").unwrap_or_default();
         let ingest = &self.state.services().ingest;
         let deleted = ingest
-            .delete_between(self.actor()?, id("fromId")?, id("toId")?, name)
+            .delete_between(self.by()?, id("fromId")?, id("toId")?, name)
             .map_err(|error| from_delete(&error))?;
         Ok(Resolved::leaf(deleted))
     }
@@ -243,7 +255,7 @@ impl Resolution<'_> {
             .collect::<Result<Vec<_>, Fault>>()?;
         let ingest = &self.state.services().ingest;
         ingest
-            .delete_all(self.actor()?, &subjects)
+            .delete_all(self.by()?, &subjects)
             .map_err(|error| from_delete(&error))?;
         Ok(Resolved::leaf(Value::from(ids)))
     }

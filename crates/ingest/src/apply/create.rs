@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use ferrocti_accounts::Scope;
 use ferrocti_model::{
     Key, StixId, merge,
     registry::EntityType,
@@ -11,6 +12,7 @@ use ferrocti_store::{Event, Iid, Inputs, NewObject, Operation};
 use serde_json::{Map, Value};
 
 use super::{
+    audit,
     engine::{Attempt, Engine, Head, Links, Stop},
     facts,
     input::Input,
@@ -91,6 +93,12 @@ impl Engine<'_, '_> {
             origin: source.origin.as_deref(),
             data: None,
         })?;
+        if audit::is_audited(kind, &source.actor)
+            && let Some(stored) = self.tx.load_one(iid)?
+        {
+            let from = audit::From::default();
+            audit::tell(self.tx, source, from, Scope::Create, &stored, &Map::new())?;
+        }
         self.remember_head(iid, Head { kind, standard });
         keys.push(standard.key());
         self.remember(iid, keys.iter().copied());

@@ -3,6 +3,7 @@
 //! [`deliveries`] applies a batch of messages, [`direct`] what somebody adds through the API; both go through [`engine::Engine`], whose methods are in
 //! the files of their steps: `links` (resolve), `find` and `hashes` (what is it already), `create`, `update`, `combine` (several matches), `parked`.
 
+pub mod audit;
 mod combine;
 mod create;
 mod derived;

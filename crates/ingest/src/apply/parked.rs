@@ -123,19 +123,18 @@ impl Engine<'_, '_> {
             return Ok(());
         }
         // what others have set meanwhile is not replaced; a long list is not read for each of its members
-        let free = reference.multiple
-            || self
-                .tx
-                .targets(&[pending.object], reference.code)?
-                .concat()
-                .is_empty();
-        if !free {
-            let note = format!(
-                "\"{}\" of {} leaves out {}: another one was set meanwhile",
-                reference.stix, stored.standard, pending.target
-            );
-            reports.note(pending.source.work.as_deref(), note);
-            return Ok(());
+        if !reference.multiple {
+            let existing = self.tx.targets(&[pending.object], reference.code)?.concat();
+            if !existing.is_empty() {
+                if !existing.contains(&target) {
+                    let note = format!(
+                        "\"{}\" of {} leaves out {}: another one was set meanwhile",
+                        reference.stix, stored.standard, pending.target
+                    );
+                    reports.note(pending.source.work.as_deref(), note);
+                }
+                return Ok(());
+            }
         }
         let added = self.tx.link(pending.object, reference.code, &[target])?;
         if added.is_empty() {

@@ -1,6 +1,7 @@
 //! Merging an element into the object that it is already.
 
 use ferrocti_access::{Action, may, names};
+use ferrocti_accounts::Scope;
 use ferrocti_model::{
     Key, StixId, ids,
     merge::{self, Change, MergeContext, RefChange, Strength},
@@ -10,6 +11,7 @@ use ferrocti_store::{Event, Iid, ObjectChange, Operation, StoreError, Stored};
 use serde_json::{Map, Value, json};
 
 use super::{
+    audit,
     create::{confidence, texts},
     engine::{Attempt, Engine, Head, Links, Stop},
     facts,
@@ -125,6 +127,19 @@ impl Engine<'_, '_> {
             origin: source.origin.as_deref(),
             data: Some(&previous),
         })?;
+        if audit::is_audited(kind, &source.actor)
+            && let Some(stored) = self.tx.load_one(iid)?
+        {
+            let from = audit::From::default();
+            audit::tell(
+                self.tx,
+                source,
+                from,
+                Scope::Update,
+                &stored,
+                &values(&changes),
+            )?;
+        }
         self.remember_head(
             iid,
             Head {
@@ -309,6 +324,14 @@ impl Engine<'_, '_> {
     }
 }
 
+/// The former values of what has changed.
+pub fn values(changes: &[Change]) -> Map<String, Value> {
+    let changes = changes.iter();
+    changes
+        .map(|change| (change.name.clone(), change.before.clone()))
+        .collect()
+}
+
 /// Whether a change may touch what an object is found by. Times and ids are not.
 fn is_searched(change: &Change) -> bool {
     !matches!(
@@ -322,11 +345,7 @@ fn is_searched(change: &Change) -> bool {
 pub fn previous(changes: &[Change], relinked: &Relinked, standard: Option<StixId>) -> Value {
     let mut data = Map::new();
     if !changes.is_empty() {
-        let attributes: Map<String, Value> = changes
-            .iter()
-            .map(|change| (change.name.clone(), change.before.clone()))
-            .collect();
-        data.insert("attributes".to_owned(), Value::Object(attributes));
+        data.insert("attributes".to_owned(), Value::Object(values(changes)));
     }
     if !relinked.is_empty() {
         let references: Map<String, Value> = relinked

@@ -16,6 +16,7 @@ mod vocabulary;
 use std::collections::HashSet;
 
 use ferrocti_access::{Action, Target, may, names};
+use ferrocti_accounts::Scope;
 use ferrocti_model::{
     Ident, Key,
     merge::{Change, RefChange},
@@ -27,12 +28,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
+    audit::{self, From},
     create::{confidence, texts},
     engine::{Engine, Head, Source},
     facts,
     report::Reports,
     skipped::Skipped,
-    update::{Relinked, previous},
+    update::{Relinked, previous, values},
 };
 
 pub use error::EditError;
@@ -110,6 +112,7 @@ enum Need {
 pub struct Editor<'x, 'e, 't> {
     engine: &'x mut Engine<'e, 't>,
     source: &'x Source,
+    from: From<'x>,
     /// Rows whose remembered inputs do not hold any more.
     touched: HashSet<Iid>,
 }
@@ -122,10 +125,11 @@ impl std::fmt::Debug for Editor<'_, '_, '_> {
 
 impl<'x, 'e, 't> Editor<'x, 'e, 't> {
     /// For edits of `source`'s actor.
-    pub fn new(engine: &'x mut Engine<'e, 't>, source: &'x Source) -> Self {
+    pub fn new(engine: &'x mut Engine<'e, 't>, source: &'x Source, from: From<'x>) -> Self {
         Self {
             engine,
             source,
+            from,
             touched: HashSet::new(),
         }
     }
@@ -215,6 +219,13 @@ impl<'x, 'e, 't> Editor<'x, 'e, 't> {
             data["message"] = json!(message);
         }
         self.event(Operation::Update, iid, kind, &data)?;
+        if audit::is_audited(kind, &self.source.actor) && !changes.is_empty() {
+            let after = Stored {
+                attributes,
+                ..stored.clone()
+            };
+            self.tell(Scope::Update, &after, &values(&changes))?;
+        }
         self.engine.forget();
         self.engine.remember_head(
             iid,
@@ -228,6 +239,23 @@ impl<'x, 'e, 't> Editor<'x, 'e, 't> {
         self.engine.wake(&gained)?;
         self.touched.insert(iid);
         Ok(true)
+    }
+
+    /// Tells the audit of a change.
+    fn tell(
+        &mut self,
+        scope: Scope,
+        stored: &Stored,
+        before: &Map<String, Value>,
+    ) -> Result<(), EditError> {
+        Ok(audit::tell(
+            self.engine.tx,
+            self.source,
+            self.from,
+            scope,
+            stored,
+            before,
+        )?)
     }
 
     fn event(
@@ -256,11 +284,12 @@ impl<'x, 'e, 't> Editor<'x, 'e, 't> {
 pub(crate) fn run<T>(
     tx: &mut Tx<'_>,
     source: &Source,
+    from: From<'_>,
     skipped: &mut Skipped,
     body: impl FnOnce(&mut Editor<'_, '_, '_>) -> Result<T, EditError>,
 ) -> Result<T, EditError> {
     let mut engine = Engine::new(tx);
-    let mut editor = Editor::new(&mut engine, source);
+    let mut editor = Editor::new(&mut engine, source, from);
     let done = body(&mut editor)?;
     skipped.forget(&editor.touched);
     let mut reports = Reports::default();

@@ -4,7 +4,10 @@ use ferrocti_model::stix::Order;
 use serde_json::{Map, Value};
 
 use super::{EditError, Editor, Subject};
-use crate::apply::engine::{Engine, Source};
+use crate::apply::{
+    audit::From,
+    engine::{Engine, Source},
+};
 
 impl Engine<'_, '_> {
     /// Carries out what an object orders that the decoder has refused as no description of anything.
@@ -14,7 +17,7 @@ impl Engine<'_, '_> {
     pub fn obey(&mut self, json: &str, source: &Source) -> Result<(), EditError> {
         let object: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
         let order = Order::of(&object)?;
-        let mut editor = Editor::new(self, source);
+        let mut editor = Editor::new(self, source, From::default());
         let done = match order {
             Some(Order::Delete(id)) => editor.delete(&Subject::any(id)),
             Some(Order::Merge { target, sources }) => {

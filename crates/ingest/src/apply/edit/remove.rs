@@ -1,12 +1,13 @@
 //! Deleting objects, and with them the relationships that end at them.
 
 use ferrocti_access::{Action, may};
+use ferrocti_accounts::Scope;
 use ferrocti_model::{Ident, Registry};
 use ferrocti_store::{Iid, Operation, RelationshipQuery, Side, StoreError, Stored, Visibility};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{EditError, Editor, Need, Subject, creators, target};
-use crate::apply::facts;
+use crate::apply::{audit::is_audited, facts};
 
 /// Objects that refer to a deleted one, looked at together.
 const PAGE: usize = 1000;
@@ -122,7 +123,11 @@ impl Editor<'_, '_, '_> {
             "attributes": stored.attributes,
             "references": references,
         });
-        self.event(Operation::Delete, stored.iid, stored.kind, &data)
+        self.event(Operation::Delete, stored.iid, stored.kind, &data)?;
+        if is_audited(stored.kind, &self.source.actor) {
+            self.tell(Scope::Delete, stored, &Map::new())?;
+        }
+        Ok(())
     }
 
     /// Objects that refer to one that is deleted are not any more as their last inputs made them: when these come again they count.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use ferrocti_access::{Actor, Capabilities, Confidence, Denial, Markings};
 use ferrocti_ingest::{Comment, EditError, EditOperation, FieldEdit, RefusedReason, Subject};
 use ferrocti_model::Ident;
-use ferrocti_store::{HistoryEntry, ObjectChange, Operation, StoreError};
+use ferrocti_store::{AuditQuery, HistoryEntry, ObjectChange, Operation, StoreError};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::platform::{
-    Platform, TLP_AMBER, TLP_GREEN, TLP_RED, id_of, malware, named, organization, relationship,
+    Platform, TLP_AMBER, TLP_GREEN, TLP_RED, id, id_of, malware, named, organization, relationship,
     stix, with,
 };
 
@@ -459,4 +459,58 @@ fn case_95_what_had_no_confidence_gets_the_level_of_who_edits_it() {
         .unwrap();
     assert_eq!(platform.get(&id).confidence, Some(40));
     assert_eq!(platform.attribute(&id, "confidence"), json!(40));
+}
+
+#[test]
+fn case_67_a_change_of_a_marking_is_audited() {
+    let platform = Platform::new();
+    let marking = json!({"type": "marking-definition", "spec_version": "2.1", "id": id("marking-definition", 1), "created": "2020-01-01T00:00:00.000Z",
+        "definition_type": "statement", "definition": {"statement": "Copyright Acme"}});
+    platform.import(std::slice::from_ref(&marking));
+    let told = || {
+        let query = AuditQuery {
+            limit: 10,
+            ..AuditQuery::default()
+        };
+        let page = platform
+            .store
+            .read(|snapshot| snapshot.audits(&query))
+            .unwrap();
+        let line = page.into_iter().next().unwrap();
+        (line.event_scope, line.message, line.entity_id, line.data)
+    };
+    let row = platform.get(id_of(&marking)).internal.to_string();
+    let (scope, message, entity, _) = told();
+    assert_eq!(
+        (scope.as_str(), message.as_str(), entity.as_deref()),
+        (
+            "create",
+            "creates Marking-Definition `Copyright Acme`",
+            Some(row.as_str())
+        )
+    );
+    platform
+        .patch(
+            &platform.admin,
+            id_of(&marking),
+            &[edit("x_opencti_order", json!(4))],
+        )
+        .unwrap();
+    let (scope, message, _, data) = told();
+    assert_eq!(scope, "update");
+    assert!(
+        message.contains("x_opencti_order")
+            && message.ends_with("for Marking-Definition `Copyright Acme`"),
+        "{message}"
+    );
+    let data = data.unwrap();
+    assert_eq!(
+        (
+            &data["before"]["x_opencti_order"],
+            &data["after"]["x_opencti_order"]
+        ),
+        (&json!(0), &json!(4))
+    );
+    platform.delete(&platform.admin, id_of(&marking)).unwrap();
+    assert_eq!(told().1, "deletes Marking-Definition `Copyright Acme`");
 }

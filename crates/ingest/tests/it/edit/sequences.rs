@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::platform::id;
 
 /// One step of somebody who edits at random.
 #[derive(Debug, Clone)]

@@ -1,7 +1,6 @@
 //! What becomes of values, names and identifiers.
 
 use super::*;
-use crate::platform::id;
 
 #[test]
 fn values_are_added_replaced_and_removed() {
