@@ -1,0 +1,270 @@
+//! What the platform wants to run: one definition for each connector.
+
+use std::{collections::BTreeSet, fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::ConnectorId;
+
+/// What the platform answered when it was asked for the connectors of this composer.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// The connectors that are managed.
+    pub definitions: Vec<Definition>,
+    /// Connectors that the platform says, one by one, to have been deleted. Being absent from `definitions` never means deleted.
+    pub tombstones: BTreeSet<ConnectorId>,
+}
+
+/// One connector as it shall run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The connector's id, which its instances are found by.
+    pub connector: ConnectorId,
+    /// The name that people read; never used to find anything.
+    pub name: String,
+    /// Names this definition among all of the connector: it changes whenever anything changes that needs another instance.
+    pub revision: String,
+    /// Whether it shall run.
+    pub requested: Requested,
+    /// What to run.
+    pub source: Source,
+    /// The environment, complete: nothing of the composer's own reaches the connector.
+    pub environment: Vec<EnvVar>,
+    /// How to run it on this orchestrator.
+    pub options: Options,
+}
+
+/// Whether a connector shall run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requested {
+    /// It shall run.
+    Running,
+    /// It shall not run.
+    Stopped,
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A container image.
+    Image {
+        /// The reference as the engine takes it: `name:tag` or `name@sha256:…`.
+        reference: String,
+        /// Replaces the image's command.
+        #[serde(default)]
+        command: Option<Vec<String>>,
+    },
+    /// A program on this host.
+    Command {
+        /// The program and its arguments; no shell reads them.
+        argv: Vec<String>,
+        /// Where it runs; the instance's own directory when absent.
+        #[serde(default)]
+        directory: Option<PathBuf>,
+        /// A pip requirements file: a Python environment made from it comes first in the program's `PATH`.
+        #[serde(default)]
+        requirements: Option<PathBuf>,
+    },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image { reference, .. } => write!(f, "image {reference}"),
+            Self::Command { argv, .. } => {
+                write!(f, "command {}", argv.first().map_or("(none)", |p| p))
+            }
+        }
+    }
+}
+
+/// One variable of the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvVar {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+}
+
+impl EnvVar {
+    /// A variable that anybody may read.
+    pub fn plain(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            value: Value::Plain(value.into()),
+        }
+    }
+
+    /// A variable that is kept out of logs and messages.
+    pub fn secret(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            value: Value::Secret(Secret::new(value)),
+        }
+    }
+}
+
+/// The value of a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// May be shown.
+    Plain(String),
+    /// Must not be shown.
+    Secret(Secret),
+    /// A sealed value that this composer cannot open, with the reason. Nothing is deployed with it.
+    Unreadable(String),
+}
+
+impl Value {
+    /// The text that the connector gets; `None`: it cannot be had.
+    #[must_use]
+    pub fn expose(&self) -> Option<&str> {
+        match self {
+            Self::Plain(text) => Some(text),
+            Self::Secret(secret) => Some(secret.expose()),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// A text that prints as `***` and is wiped from memory when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a text into care.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The text itself, for the connector alone.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// How an instance runs, as far as the orchestrator can.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Upper bounds of what it may use.
+    pub limits: Limits,
+    /// Files and directories of the host that it sees.
+    pub mounts: Vec<Mount>,
+    /// Networks that it joins; the engine's default when empty.
+    pub networks: Vec<String>,
+    /// Who starts it again when it ends.
+    pub restart: Restart,
+    /// User and group number that it runs as; the composer's (process) or the image's (container) when absent.
+    pub user: Option<(u32, u32)>,
+}
+
+/// Upper bounds of an instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+    /// Processor time in thousandths of a processor.
+    pub cpu_millis: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Open files.
+    pub files: Option<u64>,
+}
+
+/// A path of the host in the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// Path on the host, or name of a volume.
+    pub source: String,
+    /// Path in the instance.
+    pub target: String,
+    /// Whether the instance must not write there.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// Who starts an instance again when it ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Restart {
+    /// The composer, with back-off: one place counts and decides.
+    #[default]
+    Composer,
+    /// The container engine, also while no composer runs.
+    Engine,
+    /// Nobody: it runs once for each request to start.
+    Never,
+}
+
+impl Definition {
+    /// Why nothing may be deployed from this definition: a secret that cannot be opened, or no program. `None`: deployable.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        for variable in &self.environment {
+            if let Value::Unreadable(why) = &variable.value {
+                return Some(format!(
+                    "the secret {} cannot be opened ({why}); enter it again or restore this composer's key",
+                    variable.key
+                ));
+            }
+            if variable.key.is_empty() || variable.key.contains(['=', '\0']) {
+                return Some(format!(
+                    "{:?} is not a name of an environment variable; correct or remove it",
+                    variable.key
+                ));
+            }
+            if variable.value.expose().is_some_and(|v| v.contains('\0')) {
+                return Some(format!(
+                    "the value of {} holds a zero byte, which no environment can; correct it",
+                    variable.key
+                ));
+            }
+        }
+        match &self.source {
+            Source::Image { reference, .. } if reference.trim().is_empty() => {
+                Some("no image is given; name one in the contract or the definition".to_owned())
+            }
+            Source::Command { argv, .. } if argv.first().is_none_or(|p| p.trim().is_empty()) => {
+                Some("no command is given; name the program to run".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// A revision that changes with everything that an instance is made of, and with `hash`, what the platform says of it.
+    #[must_use]
+    pub fn fingerprint(&self, hash: &str) -> String {
+        let mut digest = Sha256::new();
+        let mut part = |text: &str| {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        };
+        part(hash);
+        part(&format!("{:?}", self.source));
+        part(&format!("{:?}", self.options));
+        for variable in &self.environment {
+            part(&variable.key);
+            part(variable.value.expose().unwrap_or_default());
+        }
+        let mut name = String::with_capacity(16);
+        for byte in &digest.finalize()[..8] {
+            name.push_str(&format!("{byte:02x}"));
+        }
+        name
+    }
+}

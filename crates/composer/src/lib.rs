@@ -1,0 +1,19 @@
+//! The composer: runs connectors on a host or a container engine, as the platform asks.
+//!
+//! [`decide`] compares what is wanted with what is there and answers with at most one action per connector, a state that is true, and the
+//! reason in words; it reads no clock, touches nothing and can be tested to the last corner. See `docs/development/composer.md`.
+
+pub mod decide;
+mod definition;
+mod instance;
+mod state;
+
+pub use decide::{Action, Decision, Input, Memory, Plan, Policy, Sight, Track, decide};
+pub use definition::{
+    Definition, EnvVar, Limits, Mount, Options, Requested, Restart, Secret, Source, Value, Wanted,
+};
+pub use instance::{Evidence, Instance, Listing, Phase};
+pub use state::{Current, State};
+
+/// The id that a connector gives itself: any text, not necessarily a UUID.
+pub type ConnectorId = String;
