@@ -51,6 +51,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("Query", "roles", ACCESSES),
     ("Query", "capabilities", ACCESSES),
     ("Query", "sessions", ACCESSES),
+    ("Query", "logs", READ),
     ("Query", "audit", AUDIT),
     ("Query", "audits", AUDIT),
     ("Query", "auditsNumber", AUDIT),

@@ -9,6 +9,7 @@ mod explain;
 mod graph;
 mod group_edit;
 mod groups;
+mod history;
 mod links;
 mod list;
 mod node;
@@ -205,6 +206,7 @@ impl<'s> Resolution<'s> {
             "group" | "groups" => self.group_query(call),
             "role" | "roles" | "capabilities" => self.role_query(call),
             "audit" | "audits" | "auditsNumber" => self.audit_query(call),
+            "logs" => self.history(call),
             "sessions" => self.sessions(),
             "accessExplain" | "doctor" => self.access_query(call),
             "settings" => Ok(Resolved::Node(Node::Settings)),

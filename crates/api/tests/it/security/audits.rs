@@ -124,7 +124,13 @@ fn case_151_the_audit_is_for_those_who_may_and_others_tries_are_in_it() {
         "tries an `unauthorized read`"
     );
     assert!(tries[0]["raw_data"].as_str().unwrap().contains("audits"));
-    assert_eq!(tries[0]["event_status"], "error");
+    assert_eq!(
+        (
+            tries[0]["event_type"].as_str(),
+            tries[0]["event_status"].as_str()
+        ),
+        (Some("read"), Some("error"))
+    );
 }
 
 #[test]
@@ -218,6 +224,80 @@ fn the_audit_is_paged_filtered_and_counted() {
     let wrong = json!({ "mode": "and", "filters": [{ "key": "message", "values": ["x"] }], "filterGroups": [] });
     assert_eq!(
         fixture.failure(LIST, json!({ "filters": wrong })).0,
+        "UNSUPPORTED_ERROR"
+    );
+}
+
+#[test]
+fn case_152_the_history_of_an_object_names_who_changed_it() {
+    let fixture = Fixture::new();
+    let (user, token) = fixture.person("ann", &["KNOWLEDGE_KNUPDATE", "APIACCESS_USETOKEN"]);
+    let id = fixture.malware("Emotet");
+    let add = "mutation M($input: MalwareAddInput!) { malwareAdd(input: $input) { id } }";
+    let bearer = format!("Bearer {}", crate::ADMIN);
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("opencti-applicant-id", user.as_str()),
+    ];
+    let hers = fixture
+        .post_json(
+            &json!({ "query": add, "variables": { "input": { "name": "Hers" } } }),
+            &headers,
+        )
+        .1["data"]["malwareAdd"]["id"]
+        .clone();
+    let logs = "query Q($filters: FilterGroup, $first: Int, $after: ID, $orderMode: OrderingMode) { logs(filters: $filters, first: $first, after: $after, orderMode: $orderMode) {
+        edges { node { id event_type event_scope user_id context_data { entity_id entity_name entity_type message } raw_data } } pageInfo { endCursor hasNextPage globalCount } } }";
+    let of = |key: &str, id: &Value| json!({ "filters": { "mode": "and", "filters": [{ "key": key, "values": [id] }], "filterGroups": [] } });
+    let told =
+        fixture.ok_as(&token, logs, of("context_data.id", &hers))["logs"]["edges"][0]["node"]
+            .clone();
+    assert_eq!(
+        (told["user_id"].as_str(), told["event_scope"].as_str()),
+        (Some(user.as_str()), Some("create"))
+    );
+    assert_eq!(told["context_data"]["message"], "creates Malware `Hers`");
+    let patch = "mutation M($id: ID!, $input: [EditInput]!) { malwareEdit(id: $id) { fieldPatch(input: $input) { id } } }";
+    fixture.run(
+        patch,
+        json!({ "id": id, "input": [{ "key": "description", "value": ["secret plan"] }] }),
+    );
+    let mut variables = of("context_data.id", &json!(id));
+    variables["first"] = json!(1);
+    let page = fixture.run(logs, variables.clone())["logs"].clone();
+    let message = page["edges"][0]["node"]["context_data"]["message"]
+        .as_str()
+        .unwrap();
+    assert!(
+        message.starts_with("updates `")
+            && message.contains("description")
+            && !message.contains("secret plan"),
+        "{message}"
+    );
+    variables["after"] = page["pageInfo"]["endCursor"].clone();
+    let rest = fixture.run(logs, variables)["logs"].clone();
+    assert_eq!(rest["edges"][0]["node"]["event_scope"], "create");
+    // what one does not see has no history
+    let red = "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed";
+    let hidden = fixture.run(
+        add,
+        json!({ "input": { "name": "Hidden", "objectMarking": [red] } }),
+    )["malwareAdd"]["id"]
+        .clone();
+    assert_eq!(
+        fixture.ok_as(&token, logs, of("context_data.id", &hidden))["logs"]["edges"],
+        json!([])
+    );
+    assert_eq!(
+        fixture.run(logs, of("context_data.id", &hidden))["logs"]["edges"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(fixture.failure(logs, json!({})).0, "UNSUPPORTED_ERROR");
+    assert_eq!(
+        fixture.failure(logs, of("message", &json!("x"))).0,
         "UNSUPPORTED_ERROR"
     );
 }
