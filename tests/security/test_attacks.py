@@ -409,6 +409,76 @@ def test_what_is_hidden_is_missing_word_for_word(world):
     assert (after["description"], after["updated_at"], after["objectLabel"]) == ("secret", secret["updated_at"], [])
 
 
+def test_taking_the_name_of_a_hidden_object_tells_no_id(world):
+    """Guessing what a hidden object is known by is answered as creating it is: that it exists, and no more."""
+    actor = world.actor(may=ANALYST, markings=("TLP:GREEN",))
+    alias = world.name("alias")
+    secret = world.add("malware", markings=("TLP:RED",), aliases=[alias])
+    own, name = world.add("malware", by=actor), world.read("malware", secret["id"])["name"]
+    for fields in ({"name": name}, {"name": alias}, {"aliases": [alias]}, {"x_opencti_stix_ids": [secret["standard_id"]]}):
+        with pytest.raises(GraphQLError) as refused:
+            world.patch(own["id"], by=actor, **fields)
+        assert "Restricted entity already exists" in refused.value.message
+        answer = text_of(refused.value.answer)
+        assert secret["id"] not in answer
+        assert secret["standard_id"] not in answer
+    world.add("malware", by=actor, name=world.name(), aliases=[world.name()])
+    assert world.read("malware", secret["id"])["updated_at"] == secret["updated_at"]
+
+
+def test_what_the_platform_keeps_is_not_written_by_hand(world):
+    actor = world.actor(may=ANALYST, restrict_delete=True)
+    others, own = world.add("malware"), world.add("malware", by=actor)
+    for key, value in {
+        "creator_id": actor.id, "id": others["id"], "internal_id": others["id"], "standard_id": others["standard_id"], "entity_type": "Report",
+        "created_at": "2001-01-01T00:00:00Z", "updated_at": "2001-01-01T00:00:00Z", "restricted_members": "x", "authorized_members": "x",
+        "i_attributes": "x", "marking_set": "0", "confidence; DROP TABLE object": "1",
+    }.items():  # fmt: skip
+        for target in (own, others):
+            with pytest.raises(GraphQLError):
+                world.patch(target["id"], by=actor, **{key: value})
+    with pytest.raises(GraphQLError):
+        world.delete(others["id"], by=actor)
+    with pytest.raises(GraphQLError):
+        world.merge(own["id"], [others["id"]], by=actor)
+    assert world.read("malware", others["id"])["updated_at"] == others["updated_at"]
+
+
+def test_a_marking_of_higher_confidence_is_not_taken_off(world):
+    actor = world.actor(30, may=ANALYST, markings=("TLP:GREEN",))
+    report = world.add("report", confidence=50, markings=("TLP:GREEN",))
+    for act in (
+        lambda: world.unrelate(report["id"], "object-marking", MARKINGS["TLP:GREEN"], by=actor, root="reportEdit"),
+        lambda: world.patch(report["id"], by=actor, root="reportEdit", objectMarking=[]),
+        lambda: world.patch(report["id"], by=actor, root="reportEdit", objectMarking=[MARKINGS["TLP:CLEAR"]]),
+    ):
+        with pytest.raises(GraphQLError) as refused:
+            act()
+        assert INSUFFICIENT in refused.value.message
+    assert [entry["definition"] for entry in world.read("report", report["id"])["objectMarking"]] == ["TLP:GREEN"]
+
+
+def test_a_new_password_asks_for_the_old_one(world):
+    person = world.actor(may=READER, person=True)
+    query = "mutation Me($input: [EditInput]!, $password: String) { meEdit(input: $input, password: $password) { id } }"
+    new = [{"key": "password", "value": ["Another-Horse-43-Battery"]}]
+    for password in (None, "", "wrong"):
+        error = world.refused(query, {"input": new, "password": password}, by=person)
+        assert "The current password you have provided is not valid" in error.message
+    with world.login(person.email) as session:
+        world.run(query, {"input": new, "password": PASSWORD}, by=person)
+        assert "errors" in world.with_session(session, "query { me { id } }"), "older sessions end"
+    with world.login(person.email, "Another-Horse-43-Battery") as session:
+        assert world.with_session(session, "query { me { id } }")["data"]["me"]["id"] == person.id
+
+
+def test_no_other_origin_is_let_in(world):
+    for method in ("OPTIONS", "POST", "GET"):
+        headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        answer = requests.request(method, f"{world.platform.url}/graphql", json={"query": "query { about { version } }"}, headers=headers, timeout=60)
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-allow")]
+
+
 # --- connectors ---------------------------------------------------------------------------------------------------------------------------
 
 

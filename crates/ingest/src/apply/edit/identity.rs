@@ -7,7 +7,7 @@ use ferrocti_model::{
     registry::{Category, EntityType},
     stix::value::same,
 };
-use ferrocti_store::Stored;
+use ferrocti_store::{Iid, Stored};
 use serde_json::{Map, Value};
 
 use super::{EditError, Editor, changes};
@@ -62,11 +62,7 @@ impl Editor<'_, '_, '_> {
             }
             match self.engine.resolve(*key)? {
                 None => identity.gained.push(*key),
-                Some(owner) if owner != stored.iid => {
-                    return Err(EditError::Duplicate {
-                        other: self.engine.head(owner)?.standard.to_string(),
-                    });
-                }
+                Some(owner) if owner != stored.iid => return Err(self.duplicate(owner)?),
                 Some(_) => {}
             }
         }
@@ -103,11 +99,19 @@ impl Editor<'_, '_, '_> {
             Err(error) => return Err(RefusedReason::from(error).into()),
         };
         match self.engine.resolve(new.key())? {
-            Some(owner) if owner != stored.iid => Err(EditError::Duplicate {
-                other: self.engine.head(owner)?.standard.to_string(),
-            }),
+            Some(owner) if owner != stored.iid => Err(self.duplicate(owner)?),
             _ => Ok(Some(new)),
         }
+    }
+
+    /// That another object is known by what this one would be known by. One that the actor may not see is not named.
+    fn duplicate(&mut self, owner: Iid) -> Result<EditError, EditError> {
+        if !self.engine.visible(owner, &self.source.actor)? {
+            return Ok(RefusedReason::Restricted { relation: false }.into());
+        }
+        Ok(EditError::Duplicate {
+            other: self.engine.head(owner)?.standard.to_string(),
+        })
     }
 }
 
