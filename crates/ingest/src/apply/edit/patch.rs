@@ -153,7 +153,7 @@ impl Editor<'_, '_, '_> {
         } else {
             let found = self.targets(stored, reference, &idents)?;
             if edit.operation == EditOperation::Replace || !reference.multiple {
-                targets.after.clear();
+                targets.after = self.hidden(reference, &targets.after)?;
             }
             self.unite(reference, &mut targets.after, &found)?;
         }

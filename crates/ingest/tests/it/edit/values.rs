@@ -365,3 +365,33 @@ fn an_observable_with_more_to_it_is_still_known_by_its_former_id() {
     assert_eq!(platform.get(&before.standard.to_string()).iid, after.iid);
     assert_eq!(platform.get(id_of(&file)).iid, after.iid);
 }
+
+#[test]
+fn what_is_hidden_is_neither_named_nor_lost() {
+    let platform = Platform::new();
+    let hidden = with(
+        malware(1, "secret"),
+        json!({"object_marking_refs": [TLP_RED]}),
+    );
+    let open = malware(2, "open");
+    let report = with(
+        named("report", 9, "a report"),
+        json!({"published": "2020-01-01T00:00:00Z", "object_refs": [id_of(&hidden), id_of(&open)]}),
+    );
+    platform.import(&[hidden.clone(), open.clone(), report.clone()]);
+    let user = Arc::new(Actor {
+        markings: Markings::Only(vec![stix(TLP_GREEN)]),
+        ..(*actor(&platform, Some(100))).clone()
+    });
+    // who sets the objects of the report does not know of the hidden one
+    let none = [edit("objects", json!([]))];
+    platform.patch(&user, id_of(&report), &none).unwrap();
+    let kept = platform.get(id_of(&hidden)).standard.to_string();
+    assert_eq!(platform.targets(id_of(&report), "objects"), [kept.clone()]);
+    let denied = platform.patch(&user, id_of(&open), &[edit("name", json!("secret"))]);
+    let text = denied.unwrap_err().to_string();
+    assert!(
+        text.starts_with("Restricted entity already exists") && !text.contains(&kept),
+        "{text}"
+    );
+}
