@@ -367,6 +367,52 @@ fn a_pushed_bundle_is_counted_before_the_answer() {
 }
 
 #[test]
+fn case_122_a_work_tells_what_was_applied_in_part() {
+    let fixture = Fixture::new();
+    let connector = Connector::new(&fixture);
+    let add = "mutation A($input: MalwareAddInput!) { malwareAdd(input: $input) { standard_id } }";
+    let input = json!({ "name": "Emotet", "is_family": true, "description": "the analyst's", "confidence": 80 });
+    let known = fixture.run(add, json!({ "input": input }))["malwareAdd"]["standard_id"].clone();
+    let work = connector.work();
+    let bundle = json!({ "type": "bundle", "id": "bundle--0c5a3f5e-2f5b-4d0e-9b0e-6d1f0a2b3c4d", "objects": [
+        { "type": "malware", "spec_version": "2.1", "id": "malware--31b940d4-6f7f-459a-80ea-9c1f17b58abc", "name": "Emotet", "is_family": true,
+          "description": "the feed's", "labels": ["feed"], "confidence": 90 },
+        { "type": "tool", "spec_version": "2.1", "id": "tool--31b940d4-6f7f-459a-80ea-9c1f17b58abd", "name": "PsExec", "confidence": 50 },
+    ]});
+    let push = "mutation P($bundle: String!, $work: String) { stixBundlePush(connectorId: \"feed-1\", bundle: $bundle, work_id: $work) }";
+    connector.run(push, json!({ "bundle": bundle.to_string(), "work": work }));
+    ferrocti_ingest::Ingest::new(
+        fixture.store.clone(),
+        fixture.queues.clone(),
+        fixture.clock.clone(),
+        ferrocti_ingest::Options::default(),
+    )
+    .work_off()
+    .unwrap();
+
+    let query = "query W($id: ID!) { work(id: $id) { status errors { message } tracking { import_processed_number import_partial_number } \
+        partially_applied { sequence object_id object_name entity_type message parts { attributes references reason } } } }";
+    let told = connector.run(query, json!({ "id": work }))["work"].clone();
+    let reason = "the input counts with 60, the most that [C] Feed may claim for Malware; the stored confidence is 80";
+    assert_eq!(
+        told,
+        json!({
+            "status": "complete", "errors": [], "tracking": { "import_processed_number": 2, "import_partial_number": 1 },
+            "partially_applied": [{
+                "sequence": 1, "object_id": known, "object_name": "Emotet", "entity_type": "Malware",
+                "message": format!("Malware \"Emotet\" ({}): not applied: description ({reason})", known.as_str().unwrap()),
+                "parts": [{ "attributes": ["description"], "references": [], "reason": reason }],
+            }],
+        })
+    );
+    let read = "query M($id: String!) { malware(id: $id) { description confidence objectLabel { value } } }";
+    assert_eq!(
+        fixture.run(read, json!({ "id": known }))["malware"],
+        json!({ "description": "the analyst's", "confidence": 80, "objectLabel": [{ "value": "feed" }] })
+    );
+}
+
+#[test]
 fn a_request_for_a_work_that_is_gone_is_refused_as_a_whole() {
     let fixture = Fixture::new();
     let connector = Connector::new(&fixture);

@@ -141,6 +141,7 @@ impl Engine<'_, '_> {
             .unwrap_or_default();
         let lax = self.combine_markings(&markings, &[])?.remove;
         self.tx.unlink(target, facts::marking_code(), &lax)?;
+        self.forget_marked();
         let changed: Map<String, Value> = attributes
             .iter()
             .filter(|(name, value)| before.get(*name) != Some(*value))

@@ -142,6 +142,8 @@ pub struct Engine<'e, 't> {
     heads: HashMap<Iid, Head>,
     markings: HashMap<Iid, MarkingFacts>,
     vocabulary: HashMap<(&'static str, String), Option<String>>,
+    /// The sets of markings of rows.
+    sets: HashMap<Iid, i64>,
     /// Whether a user may see what carries a set of markings.
     seen: HashMap<(i64, i64), bool>,
     accepted: HashMap<(usize, u8), Option<bool>>,
@@ -172,6 +174,7 @@ impl<'e, 't> Engine<'e, 't> {
             heads: HashMap::new(),
             markings: HashMap::new(),
             vocabulary: HashMap::new(),
+            sets: HashMap::new(),
             seen: HashMap::new(),
             accepted: HashMap::new(),
             actors: None,
@@ -204,6 +207,7 @@ impl<'e, 't> Engine<'e, 't> {
         self.known.clear();
         self.heads.clear();
         self.markings.clear();
+        self.sets.clear();
     }
 
     /// Kind and standard id of a row.
@@ -317,7 +321,14 @@ impl<'e, 't> Engine<'e, 't> {
         if actor.markings == Markings::All || actor.bypass() {
             return Ok(true);
         }
-        let set = self.tx.marking_set_of(iid)?;
+        let set = match self.sets.get(&iid) {
+            Some(set) => *set,
+            None => {
+                let set = self.tx.marking_set_of(iid)?;
+                self.sets.insert(iid, set);
+                set
+            }
+        };
         if let Some(seen) = self.seen.get(&(actor.user_row, set)) {
             return Ok(*seen);
         }
@@ -411,6 +422,11 @@ impl<'e, 't> Engine<'e, 't> {
             actor,
             ..source.clone()
         }))
+    }
+
+    /// Forgets which markings rows have: those of one, and with them those of the relationships at it, have changed.
+    pub fn forget_marked(&mut self) {
+        self.sets.clear();
     }
 
     /// Forgets what follows from marking definitions: one has been added or changed, and with it what users may see.

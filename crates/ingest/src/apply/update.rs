@@ -116,6 +116,9 @@ impl Engine<'_, '_> {
         for (reference, change) in &relinked {
             self.tx.unlink(iid, reference.code, &change.remove)?;
             self.tx.link(iid, reference.code, &change.add)?;
+            if reference.code == facts::marking_code() {
+                self.forget_marked();
+            }
         }
         self.tx.add_keys(iid, &keys)?;
         let previous = previous(&changes, &relinked, renamed.map(|_| old_standard));
