@@ -107,6 +107,7 @@ def _(world: World) -> None:
     headers = {"opencti-applicant-id": analyst.id}
     report = world.add("report", headers=headers)
     assert [entry["id"] for entry in report["creators"]] == [analyst.id]
+    assert {entry["user_id"] for entry in world.history(report["id"])} == {analyst.id}
 
 
 @CASES.parametrize()

@@ -399,8 +399,11 @@ def _(world: World) -> None:
     given = {"name": name, "confidence": 50, "description": "a", "aliases": [world.name("alias")], "objectLabel": [world.label()["value"]]}
     first = world.add("malware", by=actor, **given)
     before = world.read("malware", first["id"], "modified toStix")
+    events = world.history(first["id"])
+    assert len(events) == 1
     assert world.add("malware", by=actor, **given)["id"] == first["id"]
     assert world.read("malware", first["id"], "modified toStix") == before
+    assert world.history(first["id"]) == events
 
 
 @case(119, "of a relationship of higher confidence the time widens and the description stays")

@@ -173,6 +173,7 @@ def _(world: World) -> None:
     world.patch(report["id"], by=analyst, root="reportEdit", objectMarking=[MARKINGS["TLP:GREEN"]])
     assert names(world.read("report", report["id"])) == {"TLP:GREEN"}
     assert world.read("report", report["id"])["updated_at"] > report["updated_at"]
+    assert [entry["user_id"] for entry in world.history(report["id"]) if entry["event_scope"] == "update"] == [analyst.id]
 
 
 @case(63, "who creates what is hidden from him learns no more than that")

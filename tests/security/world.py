@@ -382,6 +382,14 @@ class World:
         } } } }"""
         return [edge["node"] for edge in self.run(query, {"first": first}, by=by)["audits"]["edges"]]
 
+    def history(self, identifier: str, by: Actor | None = None) -> list[dict[str, Any]]:
+        """What happened to an object, newest first."""
+        query = """query History($filters: FilterGroup) { logs(first: 100, orderBy: timestamp, orderMode: desc, filters: $filters) { edges { node {
+            id event_type event_scope user_id timestamp context_data { entity_id message } } } } }"""
+        wanted = {"key": ["context_data.id"], "values": [identifier], "operator": "eq", "mode": "or"}
+        filters = {"mode": "and", "filters": [wanted], "filterGroups": []}
+        return [edge["node"] for edge in self.run(query, {"filters": filters}, by=by)["logs"]["edges"]]
+
     def audited(self, message: str, **fields: str) -> list[dict[str, Any]]:
         """The audit lines whose message contains this text and whose fields are these."""
         return [

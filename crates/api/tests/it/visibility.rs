@@ -633,6 +633,38 @@ impl Ask<'_> {
         Ok(())
     }
 
+    /// The history of everything: of what is hidden it is that of what is unknown, and the newest entries of all name nothing hidden.
+    fn history(&self) -> Result<(), TestCaseError> {
+        let query = "query Q($filters: FilterGroup) { logs(first: 100, orderBy: timestamp, orderMode: desc, filters: $filters) { pageInfo { globalCount } edges { node { \
+                     id event_scope raw_data context_uri context_data { entity_id entity_name entity_type from_id to_id message } } } } }";
+        let about = |id: &str| json!({ "filters": { "mode": "and", "filterGroups": [], "filters": [{ "key": ["context_data.id"], "values": [id] }] } });
+        self.ask(query, &json!({}))?;
+        for shown in &self.shown {
+            let answer = self.ask(query, &about(&shown.id))?;
+            prop_assert!(answer.get("errors").is_none(), "{}", answer);
+            prop_assert!(
+                !answer["data"]["logs"]["edges"]
+                    .as_array()
+                    .unwrap()
+                    .is_empty(),
+                "{:?} has no history",
+                shown
+            );
+        }
+        for hidden in &self.hidden {
+            for id in [&hidden.id, &hidden.standard_id, &hidden.given_id] {
+                let answer = self.ask(query, &about(id))?;
+                let unknown = "00000000-0000-4000-8000-00000000abcd";
+                let nothing = self.ask(query, &about(unknown))?;
+                prop_assert_eq!(
+                    answer.to_string().replace(id.as_str(), "ID"),
+                    nothing.to_string().replace(unknown, "ID")
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// What a hidden object adds to the numbers of what is shown.
     fn numbers(&self, all: &[Thing]) -> Result<(), TestCaseError> {
         let visible: BTreeSet<&str> = self.shown.iter().map(|thing| thing.id.as_str()).collect();
@@ -778,6 +810,7 @@ fn no_way_of_asking_shows_what_the_decision_hides() {
             ask.lists(&all, &format!("q{:03}", number.get()))?;
             ask.naming()?;
             ask.references()?;
+            ask.history()?;
             ask.numbers(&all)?;
             ask.changes()?;
         }
