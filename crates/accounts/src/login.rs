@@ -113,6 +113,41 @@ impl Accounts {
         })?
     }
 
+    /// The user of an e-mail address and password that come with a single request. No session is opened and no login recorded; failures are,
+    /// and count like those of logins. `None` for a wrong password, after too many of them, for users that are not let in, and for those that
+    /// may not prove themselves this way.
+    pub fn authenticate_password(
+        &self,
+        email: &str,
+        secret: &str,
+        origin: Origin<'_>,
+    ) -> Result<Option<Arc<Rights>>> {
+        let email = shortened(email);
+        let keys = throttle_keys(&email, origin.address);
+        if self
+            .store
+            .write(|tx| attempt(tx, &keys, &email, origin))?
+            .is_err()
+        {
+            return Ok(None);
+        }
+        let user = self
+            .store
+            .read(|snapshot| Ok::<_, AccountError>(snapshot.user_by_email(&email)?))?;
+        let hash = user.as_ref().and_then(|user| user.password.clone());
+        let right = password::verify(secret, hash.as_deref().unwrap_or(NOBODY));
+        let user = user.filter(|user| right && user.password.is_some());
+        self.store.write(|tx| {
+            let Some(user) = user else {
+                fail(tx, &email, origin)?;
+                return Ok(None);
+            };
+            take_back(tx, &keys)?;
+            let rights = crate::rights::rights(tx, user.row)?;
+            Ok(rights.filter(|rights| rights.actor.capabilities.holds(names::USE_BASIC)))
+        })
+    }
+
     /// Fails unless this is the user's password. Wrong ones count like failed logins.
     pub(crate) fn prove_password(
         &self,
@@ -139,18 +174,7 @@ impl Accounts {
         user: &User,
         origin: Origin<'_>,
     ) -> Result<Result<OpenedSession>> {
-        for (key, _) in keys {
-            if key.starts_with("account:") {
-                tx.clear_login_failures(key)?;
-            } else if let Some(mut failures) = tx.login_failures(key)? {
-                // somebody with an account must not make room for guesses at others
-                failures.failures = failures.failures.saturating_sub(1);
-                if failures.failures < ADDRESS_FAILURES {
-                    failures.locked_until = None;
-                }
-                tx.put_login_failures(&failures)?;
-            }
-        }
+        take_back(tx, keys)?;
         let id = user.id.to_string();
         if let Err(barred) = admitted(user.status, user.expires_at, tx.now()) {
             let message = format!("detects `login failure` for `{}`", user.email);
@@ -259,6 +283,23 @@ fn attempt(
         tx.put_login_failures(failures)?;
     }
     Ok(Ok(()))
+}
+
+/// Takes back what was counted before a password turned out to be right.
+fn take_back(tx: &mut Tx<'_>, keys: &[(String, u32)]) -> Result<()> {
+    for (key, _) in keys {
+        if key.starts_with("account:") {
+            tx.clear_login_failures(key)?;
+        } else if let Some(mut failures) = tx.login_failures(key)? {
+            // somebody with an account must not make room for guesses at others
+            failures.failures = failures.failures.saturating_sub(1);
+            if failures.failures < ADDRESS_FAILURES {
+                failures.locked_until = None;
+            }
+            tx.put_login_failures(&failures)?;
+        }
+    }
+    Ok(())
 }
 
 /// Forgets the failures of an account; whether there were any.

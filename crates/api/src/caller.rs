@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use ferrocti_access::Actor;
 use ferrocti_accounts::{AccountError, Acting, Origin};
 use ferrocti_graphql::{Error, Refusal};
@@ -40,10 +41,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// From where, as the audit wants it.
     pub(crate) fn origin(&self) -> Origin<'_> {
-        Origin {
-            address: self.peer.address,
-            agent: self.peer.agent.as_deref(),
-        }
+        self.peer.origin()
     }
 
     /// Who does something, and from where, as the audit wants it.
@@ -70,6 +68,8 @@ impl Caller {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Headers {
     token: Option<String>,
+    /// E-mail address and password (RFC 7617).
+    basic: Option<(String, String)>,
     /// What the cookie of a login holds.
     session: Option<String>,
     /// Whose page sent the request.
@@ -123,12 +123,19 @@ impl Headers {
                 .filter(|value| !value.is_empty())
                 .map(str::to_owned)
         };
-        let token = text("authorization").and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
+        let authorization = text("authorization");
+        let proof = |wanted: &str| {
+            let (scheme, proof) = authorization.as_deref()?.split_once(' ')?;
             scheme
-                .eq_ignore_ascii_case("bearer")
-                .then(|| token.trim().to_owned())
-                .filter(|token| !token.is_empty())
+                .eq_ignore_ascii_case(wanted)
+                .then(|| proof.trim().to_owned())
+                .filter(|proof| !proof.is_empty())
+        };
+        let token = proof("bearer");
+        let basic = proof("basic").and_then(|proof| {
+            let pair = String::from_utf8(BASE64_STANDARD.decode(proof).ok()?).ok()?;
+            let (email, password) = pair.split_once(':')?;
+            Some((email.to_owned(), password.to_owned()))
         });
         let form = text("content-type").is_some_and(|kind| {
             let kind = kind.to_ascii_lowercase();
@@ -136,6 +143,7 @@ impl Headers {
         });
         Self {
             token,
+            basic,
             session: session::secret(headers),
             sender: session::sender(headers, peer.authority.as_deref()),
             csrf: text(session::CSRF_HEADER),
@@ -157,7 +165,7 @@ pub(crate) fn is_known(state: &AppState, headers: &Headers) -> bool {
 /// Somebody who proved who he is.
 struct Proven {
     actor: Arc<Actor>,
-    /// By this session, not by a token.
+    /// By this session, not by a token or a password.
     session: Option<Uuid>,
 }
 
@@ -165,6 +173,18 @@ struct Proven {
 /// adds to everything.
 fn prove(state: &AppState, headers: &Headers) -> Result<Option<Proven>, AccountError> {
     let accounts = &state.services().accounts;
+    if let (None, Some((email, password))) = (&headers.token, &headers.basic) {
+        // a browser that knows a password sends it along with what another site's page asks for
+        if headers.sender == Sender::Other {
+            return Ok(None);
+        }
+        let _turn = state.login_turn();
+        let found = accounts.authenticate_password(email, password, headers.peer.origin())?;
+        return Ok(found.map(|rights| Proven {
+            actor: Arc::clone(&rights.actor),
+            session: None,
+        }));
+    }
     Ok(match (&headers.token, &headers.session) {
         (Some(token), _) => accounts.authenticate(token)?.map(|found| Proven {
             actor: Arc::clone(found.actor()),
@@ -309,9 +329,17 @@ mod tests {
     }
 
     #[test]
-    fn only_bearer_tokens_are_read() {
-        let mut headers = HeaderMap::new();
-        headers.insert("authorization", "Basic dXNlcjpwYXNz".parse().unwrap());
-        assert_eq!(Headers::read(&headers, Peer::default()), Headers::default());
+    fn an_address_and_a_password_are_no_token() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("authorization", value.parse().unwrap());
+            Headers::read(&headers, Peer::default())
+        };
+        let basic = read("Basic dXNlcjpwYTpzcw==");
+        assert_eq!(basic.token, None);
+        assert_eq!(basic.basic, Some(("user".to_owned(), "pa:ss".to_owned())));
+        for nothing in ["Basic dXNlcg==", "Basic !", "Digest dXNlcjpwYXNz", "Basic "] {
+            assert_eq!(read(nothing), Headers::default(), "{nothing}");
+        }
     }
 }

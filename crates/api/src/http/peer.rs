@@ -8,6 +8,7 @@ use std::str::FromStr;
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use ferrocti_accounts::Origin;
 
 /// Longest text of a client about itself that is kept, in characters.
 const AGENT: usize = 256;
@@ -85,6 +86,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// From where, as the audit wants it.
+    pub(crate) fn origin(&self) -> Origin<'_> {
+        Origin {
+            address: self.address,
+            agent: self.agent.as_deref(),
+        }
+    }
+
     /// Reads socket and headers; proxies in `trusted` are believed.
     pub(crate) fn of(parts: &Parts, trusted: &[Network]) -> Self {
         let socket = parts

@@ -1,5 +1,6 @@
 //! Who a request comes from: tokens, ids that are none, impersonation.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::{MANAGER, READER};
@@ -267,4 +268,49 @@ fn cases_24_to_27_only_the_almighty_speak_in_the_name_of_others() {
         "AUTH_REQUIRED"
     );
     assert_eq!(fixture.refused(&token, ME, json!({})), "AUTH_REQUIRED");
+}
+
+#[test]
+fn a_password_in_every_request_needs_the_right_to_it() {
+    let fixture = Fixture::new();
+    fixture.person("ann", READER);
+    fixture.person("bob", &["KNOWLEDGE", "APIACCESS_USEBASICAUTH"]);
+    let me = |email: &str, password: &str, site: &str| {
+        let basic = format!(
+            "Basic {}",
+            BASE64_STANDARD.encode(format!("{email}:{password}"))
+        );
+        let headers = [("authorization", basic.as_str()), ("sec-fetch-site", site)];
+        fixture
+            .post_json(&json!({ "query": "{ me { name } }" }), &headers)
+            .1
+    };
+    let right = "long enough for all";
+    assert_eq!(
+        me("bob@example.org", right, "none")["data"]["me"]["name"],
+        "bob"
+    );
+    for (email, password, site) in [
+        ("ann@example.org", right, "none"),
+        ("bob@example.org", "wrong", "none"),
+        ("nobody@example.org", right, "none"),
+        ("bob@example.org", right, "cross-site"),
+    ] {
+        assert_eq!(
+            me(email, password, site)["errors"][0]["name"],
+            "AUTH_REQUIRED",
+            "{email} {password} {site}"
+        );
+    }
+    assert_eq!(
+        fixture.run("{ sessions { sessions { id } } }", json!({}))["sessions"],
+        json!([])
+    );
+    for _ in 0..10 {
+        me("bob@example.org", "wrong", "none");
+    }
+    assert_eq!(
+        me("bob@example.org", right, "none")["errors"][0]["name"],
+        "AUTH_REQUIRED"
+    );
 }
