@@ -1,4 +1,4 @@
-//! `connectors.yaml`: the connectors that somebody wants, as a file. The page `docs/guide/connectors-file.md` describes it.
+//! `connectors.yaml`: the connectors that somebody wants, as a file. The page `docs/development/catalog.md` describes it.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -99,6 +99,8 @@ pub struct Variable {
     pub key: String,
     /// Its value.
     pub value: Secret,
+    /// Whether it was sealed, so that it is shown to nobody.
+    pub sealed: bool,
 }
 
 /// Values that could not be opened. A connector is not started with some of them missing.
@@ -117,7 +119,28 @@ impl fmt::Display for Unopened {
 
 impl std::error::Error for Unopened {}
 
-/// Opens what is sealed. A key that comes twice counts with its last value.
+/// Opens one value of a configuration.
+///
+/// # Errors
+/// It is sealed and cannot be opened.
+pub fn open_one(
+    entry: &Entry,
+    key: &PrivateKey,
+    entropy: &dyn Entropy,
+) -> Result<Variable, SealError> {
+    let value = if entry.encrypted {
+        key.open(&entry.value, entropy)?
+    } else {
+        Secret::from(entry.value.as_str())
+    };
+    Ok(Variable {
+        key: entry.key.clone(),
+        value,
+        sealed: entry.encrypted,
+    })
+}
+
+/// Opens a configuration. A key that comes twice counts with its last value.
 ///
 /// # Errors
 /// Every key that cannot be opened, with the reason.
@@ -129,13 +152,8 @@ pub fn open(
     let mut out = Vec::with_capacity(entries.len());
     let mut failed = Vec::new();
     for entry in entries {
-        let value = if entry.encrypted {
-            key.open(&entry.value, entropy)
-        } else {
-            Ok(Secret::from(entry.value.as_str()))
-        };
-        match value {
-            Ok(value) => set(&mut out, &entry.key, value),
+        match open_one(entry, key, entropy) {
+            Ok(variable) => set(&mut out, variable),
             Err(error) => failed.push((entry.key.clone(), error)),
         }
     }
@@ -165,15 +183,20 @@ pub struct Surroundings<'a> {
 #[must_use]
 pub fn for_process(configuration: Vec<Variable>, around: &Surroundings<'_>) -> Vec<Variable> {
     let mut out: Vec<Variable> = Vec::with_capacity(configuration.len() + around.extra.len() + 8);
+    let plain = |key: &str, value: &str| Variable {
+        key: key.to_owned(),
+        value: Secret::from(value),
+        sealed: false,
+    };
     for (key, value) in around.extra {
-        set(&mut out, key, Secret::from(value.as_str()));
+        set(&mut out, plain(key, value));
     }
     for variable in configuration {
-        set(&mut out, &variable.key, variable.value);
+        set(&mut out, variable);
     }
     let mut add = |key: &str, value: Option<&str>| {
         if let Some(value) = value {
-            set(&mut out, key, Secret::from(value));
+            set(&mut out, plain(key, value));
         }
     };
     add("OPENCTI_URL", Some(around.platform_url));
@@ -198,10 +221,7 @@ pub fn for_process(configuration: Vec<Variable>, around: &Surroundings<'_>) -> V
     out
 }
 
-fn set(out: &mut Vec<Variable>, key: &str, value: Secret) {
-    out.retain(|variable| variable.key != key);
-    out.push(Variable {
-        key: key.to_owned(),
-        value,
-    });
+fn set(out: &mut Vec<Variable>, variable: Variable) {
+    out.retain(|other| other.key != variable.key);
+    out.push(variable);
 }

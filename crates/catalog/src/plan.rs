@@ -129,6 +129,32 @@ pub enum ResolveError {
     Invalid(#[from] crate::configure::Invalid),
 }
 
+impl Resolved {
+    /// What is given to [`configure()`] for a connector that is there: secrets that did not change are left out, so that they are not sealed
+    /// again (which would start it anew), and those that the file has no longer are forgotten.
+    #[must_use]
+    pub fn given_for(&self, current: &Definition) -> Vec<Given> {
+        let same = |key: &String| {
+            let now = self.definition.secrets.get(key);
+            now.is_some_and(|print| !print.is_empty()) && now == current.secrets.get(key)
+        };
+        let gone = current
+            .secrets
+            .keys()
+            .filter(|key| !self.definition.secrets.contains_key(*key))
+            .map(|key| Given {
+                key: key.clone(),
+                value: None,
+            });
+        self.given
+            .iter()
+            .filter(|given| !same(&given.key))
+            .cloned()
+            .chain(gone)
+            .collect()
+    }
+}
+
 /// Reads the secret that a reference is for; the error is a reason in words.
 pub type ReadSecret<'a> = &'a dyn Fn(&SecretRef) -> Result<Secret, String>;
 

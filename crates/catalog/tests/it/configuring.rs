@@ -543,7 +543,7 @@ fn an_image_or_a_command_has_a_contract_too() {
         },
         Generic {
             title: String::new(),
-            ..generic.clone()
+            ..generic
         },
     ] {
         assert!(wrong.contract().is_err(), "{wrong:?}");
@@ -599,7 +599,7 @@ fn everything_that_a_connector_is_started_with_changes_the_hash() {
     );
     let hash = contract_hash("x:1", &entries, None);
     assert_eq!(hash.len(), 8);
-    assert_eq!(contract_hash("x:1", &entries.clone(), None), hash);
+    assert_eq!(contract_hash("x:1", &entries, None), hash);
     let other = environment::for_composer(
         &[Entry::plain("A", "1")],
         IDENTITY,
@@ -621,10 +621,12 @@ fn the_composer_adds_its_address_and_what_it_knows_of_the_network() {
         Variable {
             key: "A".to_owned(),
             value: Secret::from("1"),
+            sealed: false,
         },
         Variable {
             key: "HTTP_PROXY".to_owned(),
             value: Secret::from("http://platform"),
+            sealed: false,
         },
     ];
     let extra = BTreeMap::from([

@@ -294,6 +294,29 @@ fn a_plain_setting_with_the_name_of_a_secret_is_compared_by_its_value() {
 }
 
 #[test]
+fn secrets_that_did_not_change_are_not_sealed_again() {
+    let file = declared::read(FILE).unwrap();
+    let resolved = resolve(&file.connectors[0], &[v0()], PLATFORM, &KEY, &read_secret).unwrap();
+    let given = |current: &Definition| -> Vec<(String, bool)> {
+        let given = resolved.given_for(current);
+        let of_secrets = given
+            .iter()
+            .filter(|given| !resolved.definition.settings.contains_key(&given.key));
+        of_secrets
+            .map(|given| (given.key.clone(), given.value.is_some()))
+            .collect()
+    };
+    let mut there = resolved.definition.clone();
+    assert_eq!(given(&there), []);
+    there
+        .secrets
+        .insert("SHAPE_OTHER_TOKEN".to_owned(), "0".repeat(32));
+    assert_eq!(given(&there), [("SHAPE_OTHER_TOKEN".to_owned(), false)]);
+    there.secrets.clear();
+    assert_eq!(given(&there), [("SHAPE_API_KEY".to_owned(), true)]);
+}
+
+#[test]
 fn what_the_file_does_not_say_is_not_compared() {
     let text = "connectors: [{name: Own importer, image: 'own/x:1', type: STREAM}]";
     let mut there = current(definitions(text));
