@@ -31,7 +31,7 @@ impl Engine<'_, '_> {
     /// Applies what was asked for with an element that has become `owner`.
     ///
     /// # Errors
-    /// When an indicator cannot be based on what its sender names, or the store fails.
+    /// When an indicator that is added directly cannot be based on what its sender names, or the store fails.
     pub fn derive(
         &mut self,
         owner: Iid,
@@ -43,7 +43,13 @@ impl Engine<'_, '_> {
         let owner = self.head(owner)?.standard;
         for observable in &asked_by.based_on {
             if let Some(tie) = derive::based_on(Ident::Stix(owner), *observable, asked_by) {
-                self.element(Input::new(tie), source, None, remarks)?;
+                match self.element(Input::new(tie), source, None, remarks) {
+                    // the indicator of a bundle is stored by now; who adds one directly gets all or nothing
+                    Err(Stop::Refused(reason)) if source.connector.is_some() => remarks
+                        .notes
+                        .push(format!("{owner} is not based on {observable}: {reason}")),
+                    other => drop(other?),
+                }
             }
         }
         if !asked_by.derive {
