@@ -1,4 +1,4 @@
-//! Editing, deleting and merging objects by name. Numbers in the names of tests are those of the cases in `docs/guide/security.md`.
+//! Editing, deleting and merging objects by name. Numbers in the names of tests are those of the cases of the security model (`tests/security`).
 
 mod gone;
 mod sequences;
