@@ -387,7 +387,10 @@ fn what_is_hidden_is_neither_named_nor_lost() {
     let none = [edit("objects", json!([]))];
     platform.patch(&user, id_of(&report), &none).unwrap();
     let kept = platform.get(id_of(&hidden)).standard.to_string();
-    assert_eq!(platform.targets(id_of(&report), "objects"), [kept.clone()]);
+    assert_eq!(
+        platform.targets(id_of(&report), "objects"),
+        std::slice::from_ref(&kept)
+    );
     let denied = platform.patch(&user, id_of(&open), &[edit("name", json!("secret"))]);
     let text = denied.unwrap_err().to_string();
     assert!(
