@@ -184,8 +184,32 @@ pub fn check(property: &Property, value: &str) -> Vec<ValueFault> {
     if property.default.as_deref() == Some(value) {
         return out;
     }
+    if property.kind == Kind::List {
+        let count = items(value).count() as u64;
+        if let Some(least) = property.min_items.filter(|least| count < *least) {
+            out.push(ValueFault::TooFew { count, least });
+        }
+        if let Some(most) = property.max_items.filter(|most| count > *most) {
+            out.push(ValueFault::TooMany { count, most });
+        }
+        for item in items(value) {
+            one(property, property.item_kind, item, &mut out);
+        }
+    } else {
+        one(property, property.kind, value, &mut out);
+    }
+    if property.json
+        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(value)
+    {
+        out.push(not_json("JSON", &error));
+    }
+    out
+}
+
+/// Checks a value that is no list, or an item of one.
+fn one(property: &Property, kind: Kind, value: &str, out: &mut Vec<ValueFault>) {
     let found = || shown(property, value);
-    match property.kind {
+    match kind {
         Kind::Boolean if value != "true" && value != "false" => {
             out.push(ValueFault::Boolean {
                 found: found(),
@@ -195,30 +219,17 @@ pub fn check(property: &Property, value: &str) -> Vec<ValueFault> {
                 ),
             });
         }
+        Kind::Boolean => allowed(property, value, out),
         Kind::Integer | Kind::Number => {
             // a whole number may be as long as it likes; as a number it only has to be compared
             match value.trim().parse::<f64>().ok().filter(|n| n.is_finite()) {
-                Some(number) if property.kind == Kind::Number || number.fract() == 0.0 => {
-                    range(property, number, value, &mut out);
+                Some(number) if kind == Kind::Number || number.fract() == 0.0 => {
+                    range(property, number, value, out);
+                    allowed(property, value, out);
                 }
-                _ if property.kind == Kind::Integer => {
-                    out.push(ValueFault::Integer { found: found() });
-                }
+                _ if kind == Kind::Integer => out.push(ValueFault::Integer { found: found() }),
                 _ => out.push(ValueFault::Number { found: found() }),
             }
-        }
-        Kind::List => {
-            let count = items(value).count() as u64;
-            if let Some(least) = property.min_items.filter(|least| count < *least) {
-                out.push(ValueFault::TooFew { count, least });
-            }
-            if let Some(most) = property.max_items.filter(|most| count > *most) {
-                out.push(ValueFault::TooMany { count, most });
-            }
-            for item in items(value) {
-                text(property, item, &mut out);
-            }
-            return out;
         }
         Kind::Object => match serde_json::from_str::<Value>(value) {
             Ok(Value::Object(_)) => {}
@@ -228,19 +239,9 @@ pub fn check(property: &Property, value: &str) -> Vec<ValueFault> {
             }),
             Err(error) => out.push(not_json("a JSON object", &error)),
         },
-        _ => {}
+        // a list in a list has no form in an environment variable
+        Kind::Text | Kind::Any | Kind::List => text(property, value, out),
     }
-    if property.json
-        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(value)
-    {
-        out.push(not_json("JSON", &error));
-    }
-    if matches!(property.kind, Kind::Text | Kind::Any) {
-        text(property, value, &mut out);
-    } else {
-        allowed(property, value, &mut out);
-    }
-    out
 }
 
 /// Says where JSON fails and not what it contains, which may be a secret.

@@ -338,10 +338,12 @@ impl Contract {
         hex(&Sha256::digest(canonical))
     }
 
-    /// The image with its tag.
+    /// The image with its tag, or with its digest when its version is one.
     #[must_use]
     pub fn image_reference(&self) -> String {
-        format!("{}:{}", self.image, self.version)
+        // no tag has a colon
+        let sign = if self.version.contains(':') { '@' } else { ':' };
+        format!("{}{sign}{}", self.image, self.version)
     }
 
     /// How it is started.

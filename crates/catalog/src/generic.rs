@@ -1,6 +1,9 @@
 //! Contracts for connectors that are in no catalog: an image or a command, and what is known of their environment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
@@ -8,13 +11,14 @@ use serde_json::{Map, json};
 use crate::{
     contract::{ConnectorType, Contract, ContractFault, is_image},
     launch::Launch,
+    secret::Shown,
 };
 
 /// The id of the catalog that such contracts count as part of.
 pub const CATALOG: &str = "ferrocti-generic";
 
 /// A connector as somebody describes it who has no contract.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generic {
     /// Its name for people.
@@ -33,6 +37,25 @@ pub struct Generic {
     /// The confidence proposed for its user.
     #[serde(default)]
     pub confidence: Option<u8>,
+}
+
+impl fmt::Debug for Generic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generic")
+            .field("title", &self.title)
+            .field("connector_type", &self.connector_type)
+            .field("launch", &self.launch)
+            .field(
+                "environment",
+                &Shown {
+                    variables: &self.environment,
+                    none: true,
+                },
+            )
+            .field("secrets", &self.secrets)
+            .field("confidence", &self.confidence)
+            .finish()
+    }
 }
 
 impl Generic {

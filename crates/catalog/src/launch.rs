@@ -1,8 +1,10 @@
 //! How a connector is started, and within which limits: what a catalog of upstream's has no place for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::secret::Shown;
 
 /// The program name that stands for the binary that runs the composer itself.
 pub const SELF_PROGRAM: &str = "@ferrocti";
@@ -30,7 +32,7 @@ pub enum Launch {
 }
 
 /// What a connector may use, beyond its contract. Where an orchestrator cannot do something, it says so before it starts anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Runtime {
     /// Memory in bytes; texts such as `512m` or `2g` (powers of 1024) are read too.
@@ -54,6 +56,26 @@ pub struct Runtime {
     /// Proxy of its own, in place of the composer's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<crate::environment::Proxy>,
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("memory", &self.memory)
+            .field("cpu_millis", &self.cpu_millis)
+            .field("processes", &self.processes)
+            .field("mounts", &self.mounts)
+            .field("networks", &self.networks)
+            .field(
+                "environment",
+                &Shown {
+                    variables: &self.environment,
+                    none: true,
+                },
+            )
+            .field("proxy", &self.proxy)
+            .finish()
+    }
 }
 
 /// A directory or file of the machine, or a named volume, that a connector sees.

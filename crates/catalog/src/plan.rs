@@ -20,11 +20,11 @@ use crate::{
     generic,
     hash::hex,
     launch::{Launch, Runtime},
-    secret::MASK,
+    secret::{MASK, Shown},
 };
 
 /// What a connector is, as far as a file can say it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Definition {
     /// Its name.
     pub name: String,
@@ -50,6 +50,31 @@ pub struct Definition {
     pub secrets: BTreeMap<String, String>,
     /// What it may use.
     pub runtime: Runtime,
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Definition")
+            .field("name", &self.name)
+            .field("catalog", &self.catalog)
+            .field("slug", &self.slug)
+            .field("version", &self.version)
+            .field("launch", &self.launch)
+            .field("user", &self.user)
+            .field("confidence", &self.confidence)
+            .field("composer", &self.composer)
+            .field("running", &self.running)
+            .field(
+                "settings",
+                &Shown {
+                    variables: &self.settings,
+                    none: false,
+                },
+            )
+            .field("secrets", &self.secrets)
+            .field("runtime", &self.runtime)
+            .finish()
+    }
 }
 
 /// A connector that is there.

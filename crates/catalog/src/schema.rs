@@ -143,6 +143,8 @@ pub struct Property {
     pub key: String,
     /// What it is.
     pub kind: Kind,
+    /// What the items of a list are.
+    pub item_kind: Kind,
     /// What its text must obey; for a list what each item must.
     pub rules: Rules,
     /// Least number of items of a list.
@@ -365,6 +367,7 @@ fn property(
             &[],
         );
     }
+    let mut item_kind = Kind::Any;
     if kind == Kind::List {
         rules = match map.get("items") {
             None | Some(Value::Null | Value::Bool(_)) => Rules::default(),
@@ -372,6 +375,7 @@ fn property(
                 let mut seen = RULES.to_vec();
                 seen.push("type");
                 left(items, &seen);
+                item_kind = reader.kind(items)?;
                 reader.rules(items)?
             }
             Some(other) => {
@@ -387,6 +391,7 @@ fn property(
     Ok(Property {
         key: key.to_owned(),
         kind,
+        item_kind,
         min_items: reader.count(&map, "minItems")?,
         max_items: reader.count(&map, "maxItems")?,
         json: map

@@ -1,6 +1,6 @@
 //! Texts that must not be seen: they print as `***`, and are wiped from memory when they are dropped.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use zeroize::Zeroizing;
 
@@ -46,6 +46,26 @@ impl From<String> for Secret {
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
         Self::new(text)
+    }
+}
+
+/// Variables as they may be printed: their names, and the values of those that cannot be secrets.
+pub(crate) struct Shown<'a> {
+    pub(crate) variables: &'a BTreeMap<String, String>,
+    /// Whether no value is printed, whatever its name.
+    pub(crate) none: bool,
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mask = |key: &str| self.none || is_secret_name(key);
+        f.debug_map()
+            .entries(
+                self.variables
+                    .iter()
+                    .map(|(key, value)| (key, if mask(key) { MASK } else { value.as_str() })),
+            )
+            .finish()
     }
 }
 

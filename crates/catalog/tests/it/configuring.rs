@@ -1,15 +1,13 @@
-//! Values given for a contract become what is stored, and what a connector finds in its environment.
-
-use std::collections::BTreeMap;
+//! Values given for a contract become what is stored.
 
 use ferrocti_catalog::{
     Catalog, Configured, Contract, Entry, Extra, Given, Invalid, Notice, Request, Schema, Secret,
-    configure, contract_hash,
-    environment::{self, Identity, Proxy, Surroundings, Variable},
+    configure,
     generic::Generic,
-    launch::Launch,
+    launch::{Launch, Runtime},
     recheck,
 };
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::catalogs::v0;
@@ -52,7 +50,7 @@ fn needed(more: &[(&str, &str)]) -> Vec<Given> {
     given(&all)
 }
 
-fn texts(entries: &[Entry]) -> Vec<String> {
+pub fn texts(entries: &[Entry]) -> Vec<String> {
     entries
         .iter()
         .map(|entry| {
@@ -516,7 +514,9 @@ fn an_image_or_a_command_has_a_contract_too() {
         },
         ..generic.clone()
     };
-    assert_eq!(digest.contract().unwrap().launch(), digest.launch);
+    let contract = digest.contract().unwrap();
+    assert_eq!(contract.launch(), digest.launch);
+    assert_eq!(contract.image_reference(), "x/y@sha256:ab");
     let command = Generic {
         launch: Launch::Command {
             command: vec!["python3".to_owned(), "main.py".to_owned()],
@@ -550,130 +550,6 @@ fn an_image_or_a_command_has_a_contract_too() {
     }
 }
 
-const IDENTITY: Identity<'static> = Identity {
-    id: "id-1",
-    name: "shape",
-    connector_type: "EXTERNAL_IMPORT",
-};
-
-#[test]
-fn the_platform_adds_who_the_connector_is_its_token_and_the_proxy() {
-    let stored = [
-        Entry::plain("CONNECTOR_NAME", "Default"),
-        Entry::plain("A", "1"),
-        Entry::plain("HTTP_PROXY", "http://own"),
-        Entry::sealed("A_KEY", "<k>"),
-    ];
-    let proxy = Proxy {
-        https: Some("http://proxy:3128".to_owned()),
-        except: Some("localhost".to_owned()),
-        ..Proxy::default()
-    };
-    let entries = environment::for_composer(&stored, IDENTITY, Some("<t>"), &proxy);
-    assert_eq!(
-        texts(&entries),
-        [
-            "A=1",
-            "A_KEY:<k>",
-            "CONNECTOR_ID=id-1",
-            "CONNECTOR_NAME=shape",
-            "CONNECTOR_TYPE=EXTERNAL_IMPORT",
-            "OPENCTI_TOKEN:<t>",
-            "HTTPS_PROXY=http://proxy:3128",
-            "NO_PROXY=localhost",
-            "HTTPS_PROXY_REJECT_UNAUTHORIZED=false",
-        ]
-    );
-    let people = environment::for_people(&entries);
-    assert!(people.iter().all(|entry| !entry.encrypted));
-    assert_eq!(people.len(), entries.len() - 2);
-}
-
-#[test]
-fn everything_that_a_connector_is_started_with_changes_the_hash() {
-    let entries = environment::for_composer(
-        &[Entry::plain("A", "1")],
-        IDENTITY,
-        Some("<t>"),
-        &Proxy::default(),
-    );
-    let hash = contract_hash("x:1", &entries, None);
-    assert_eq!(hash.len(), 8);
-    assert_eq!(contract_hash("x:1", &entries, None), hash);
-    let other = environment::for_composer(
-        &[Entry::plain("A", "1")],
-        IDENTITY,
-        Some("<u>"),
-        &Proxy::default(),
-    );
-    for changed in [
-        contract_hash("x:2", &entries, None),
-        contract_hash("x:1", &other, None),
-        contract_hash("x:1", &entries, Some("2026-01-01T00:00:00.000Z")),
-    ] {
-        assert_ne!(changed, hash);
-    }
-}
-
-#[test]
-fn the_composer_adds_its_address_and_what_it_knows_of_the_network() {
-    let configuration = vec![
-        Variable {
-            key: "A".to_owned(),
-            value: Secret::from("1"),
-            sealed: false,
-        },
-        Variable {
-            key: "HTTP_PROXY".to_owned(),
-            value: Secret::from("http://platform"),
-            sealed: false,
-        },
-    ];
-    let extra = BTreeMap::from([
-        ("TZ".to_owned(), "UTC".to_owned()),
-        ("A".to_owned(), "extra".to_owned()),
-    ]);
-    let proxy = Proxy {
-        http: Some("http://composer".to_owned()),
-        reject_unauthorized: true,
-        ..Proxy::default()
-    };
-    let around = Surroundings {
-        platform_url: "http://ferrocti:8080",
-        hash: "0badcafe",
-        proxy: Some(&proxy),
-        ca_file: Some("/etc/ca.pem"),
-        extra: &extra,
-    };
-    let variables: BTreeMap<String, String> =
-        environment::for_process(configuration.clone(), &around)
-            .into_iter()
-            .map(|variable| (variable.key, variable.value.expose().to_owned()))
-            .collect();
-    let expected = [
-        ("A", "1"),
-        ("CURL_CA_BUNDLE", "/etc/ca.pem"),
-        ("HTTP_PROXY", "http://composer"),
-        ("NODE_EXTRA_CA_CERTS", "/etc/ca.pem"),
-        ("OPENCTI_CONFIG_HASH", "0badcafe"),
-        ("OPENCTI_URL", "http://ferrocti:8080"),
-        ("REQUESTS_CA_BUNDLE", "/etc/ca.pem"),
-        ("SSL_CERT_FILE", "/etc/ca.pem"),
-        ("TZ", "UTC"),
-    ];
-    let expected: BTreeMap<String, String> = expected
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into_iter()
-        .collect();
-    assert_eq!(variables, expected);
-    let alone = Surroundings {
-        proxy: None,
-        ca_file: None,
-        ..around
-    };
-    assert_eq!(environment::for_process(configuration, &alone).len(), 5);
-}
-
 #[test]
 fn a_stored_configuration_reads_as_upstream_writes_it() {
     let text = r#"[{"key":"A","value":"1"},{"key":"B","value":"AgAB","encrypted":true}]"#;
@@ -695,4 +571,82 @@ fn the_sample_connector_can_be_configured_with_nothing() {
             .contains(&Entry::plain("SAMPLE_OBJECTS", "10"))
     );
     assert!(!configured.entries.iter().any(|entry| entry.encrypted));
+}
+
+#[test]
+fn items_of_a_list_have_a_type_too() {
+    let schema = Schema::read(&json!({"properties": {
+        "A_PORTS": {"type": "array", "items": {"type": "integer", "minimum": 1}, "maxItems": 3},
+    }}))
+    .unwrap();
+    let asked = |value: &str| {
+        let given = given(&[("A_PORTS", value)]);
+        let request = Request {
+            title: "x",
+            schema: Some(&schema),
+            given: &given,
+            stored: &[],
+            extra: Extra::Refuse,
+        };
+        configure(&request, &sealer)
+            .map(|configured| texts(&configured.entries))
+            .map_err(|invalid| {
+                invalid
+                    .problems
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+            })
+    };
+    assert_eq!(asked("80, 443"), Ok(vec!["A_PORTS=80, 443".to_owned()]));
+    assert_eq!(
+        asked("0,x,1,2"),
+        Err(vec![
+            "A_PORTS: the list has 4 items, at most 3 are allowed".to_owned(),
+            "A_PORTS: `0` is out of range; the number must be at least 1".to_owned(),
+            "A_PORTS: `x` is no whole number".to_owned(),
+        ])
+    );
+}
+
+#[test]
+fn variables_that_may_hold_secrets_are_not_printed() {
+    let runtime: Runtime = serde_json::from_value(
+        json!({"environment": {"ANY": "hunter2"}, "proxy": {"http": "http://me:hunter2@proxy"}}),
+    )
+    .unwrap();
+    let generic: Generic = serde_json::from_value(json!({
+        "title": "Own", "type": "STREAM", "launch": {"image": "own"}, "environment": {"ANY": "hunter2"},
+    }))
+    .unwrap();
+    let printed = format!("{runtime:?} {generic:?} {:?}", given(&[("ANY", "hunter2")]));
+    assert!(
+        !printed.contains("hunter2") && printed.contains("ANY"),
+        "{printed}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn what_was_stored_and_is_given_again_is_the_same(
+        limit in 1..=100_u8, factor in 1..30_u8, kinds in prop::sample::subsequence(vec!["private", "public"], 0..=2),
+        secret in "[a-z]{4,9}", token in proptest::option::of("[a-z]{1,5}"), enabled in any::<bool>(),
+    ) {
+        let catalog = v0();
+        let contract = &catalog.contracts[0];
+        let (limit, factor, enabled, kinds) = (limit.to_string(), factor.to_string(), enabled.to_string(), kinds.join(","));
+        let mut first = given(&[
+            ("SHAPE_URL", "https://example.org"), ("SHAPE_API_KEY", &secret), ("SHAPE_LIMIT", &limit),
+            ("SHAPE_FACTOR", &factor), ("SHAPE_KINDS", &kinds), ("SHAPE_ENABLED", &enabled),
+        ]);
+        first.extend(token.map(|token| Given::new("SHAPE_OTHER_TOKEN", token)));
+        let stored = with(contract, &first, &[], Extra::Refuse).unwrap().entries;
+        let again: Vec<Given> = stored.iter().map(|entry| Given::new(&entry.key, entry.value.as_str())).collect();
+        prop_assert_eq!(&with(contract, &again, &stored, Extra::Refuse).unwrap().entries, &stored);
+        // and a client that does not send the secrets back changes nothing either
+        let plain: Vec<Given> = stored.iter().filter(|entry| !entry.encrypted)
+            .map(|entry| Given::new(&entry.key, entry.value.as_str())).collect();
+        prop_assert_eq!(&with(contract, &plain, &stored, Extra::Refuse).unwrap().entries, &stored);
+        prop_assert_eq!(recheck(contract.schema.as_ref().unwrap(), &stored), vec![]);
+    }
 }

@@ -6,6 +6,8 @@ mod catalogs;
 #[cfg(test)]
 mod configuring;
 #[cfg(test)]
+mod environments;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod sealing;
