@@ -293,13 +293,14 @@ def test_an_unknown_address_takes_as_long_as_a_wrong_password(world):
     person = world.actor(may=READER, person=True)
     known, unknown = [], []
     with world.browser() as session:
-        for number in range(4):
+        for number in range(8):
             for times, email in ((known, person.email), (unknown, f"nobody-{number}-{person.email}")):
                 began = time.perf_counter()
                 assert world.try_login(session, email, "wrong")["errors"]
                 times.append(time.perf_counter() - began)
     ratio = min(unknown) / min(known)
-    assert 0.5 < ratio < 2, f"known {statistics.mean(known):.3f} s, unknown {statistics.mean(unknown):.3f} s"
+    # a password that is not looked at answers fifty times as fast
+    assert 0.25 < ratio < 4, f"known {statistics.mean(known):.3f} s, unknown {statistics.mean(unknown):.3f} s"
 
 
 def test_guesses_at_once_are_not_more_than_guesses_in_a_row(make_platform, prefix):
