@@ -177,13 +177,13 @@ fn each_fault_is_refused_with_its_reason() {
         ),
         (
             "malware",
-            json!({"name": "a", "opencti_operation": "delete"}),
-            "operation \"delete\" is not available in this release",
+            json!({"name": "a", "opencti_operation": "send_email"}),
+            "operation \"send_email\" is not carried out for bundles",
         ),
         (
             "malware",
-            json!({"name": "a", "extensions": octi(json!({"opencti_operation": "merge"}))}),
-            "operation \"merge\" is not available",
+            json!({"name": "a", "extensions": octi(json!({"opencti_operation": "add_groups"}))}),
+            "operation \"add_groups\" is not carried out",
         ),
         (
             "marking-definition",
