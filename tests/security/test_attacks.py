@@ -318,6 +318,31 @@ def test_guesses_at_once_are_not_more_than_guesses_in_a_row(make_platform, prefi
         assert world.try_login(session, person.email, PASSWORD).get("errors")
 
 
+def test_guesses_by_the_header_count_like_those_at_the_login(make_platform, prefix):
+    """Basic authentication is for people with the capability, and locks as the login does."""
+    world = World(Shared(make_platform("basic").start()), prefix)
+    allowed = (*READER, "APIACCESS_USEBASICAUTH")
+    person, stranger, program = world.actor(may=allowed, person=True), world.actor(may=READER, person=True), world.actor(may=allowed)
+
+    def ask(user: str, password: str) -> str:
+        """The name of the error, or the id of the user."""
+        answer = requests.post(f"{world.platform.url}/graphql", json={"query": "query { me { id } }"}, auth=(user, password), timeout=60).json()
+        return answer["errors"][0]["name"] if answer.get("errors") else answer["data"]["me"]["id"]
+
+    assert ask(person.email, PASSWORD) == person.id
+    for user, password in (
+        (stranger.email, PASSWORD), (program.email, ""), (program.email, program.token), (person.email, person.token), (person.id, PASSWORD), ("", ""),
+    ):  # fmt: skip
+        assert ask(user, password) == "AUTH_REQUIRED"
+    for number in range(12):
+        assert ask(person.email, f"wrong {number}") == "AUTH_REQUIRED"
+    assert ask(person.email, PASSWORD) == "AUTH_REQUIRED", "the account is not locked"
+    with world.browser() as session:
+        assert world.try_login(session, person.email, PASSWORD)["errors"][0]["name"] == "AUTH_FAILURE"
+    assert world.me(person)["id"] == person.id
+    assert world.audited("login failure", event_status="error")
+
+
 # --- requests ----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -502,17 +527,30 @@ def test_a_connector_is_its_users(world):
     assert config["config"]["connection"]["pass"] not in answer
 
 
-def test_secrets_are_in_no_log(world):
-    """After everything above: no password, no token, no cookie in what the server wrote."""
-    person = world.actor(may=READER, person=True)
+def test_secrets_are_in_no_log(make_platform, prefix):
+    """No password, no token, no cookie in what the server writes, however talkative it is."""
+    world = World(Shared(make_platform("talkative", env={"FERROCTI_LOG": "trace"}).start()), prefix)
+    person, connector = world.actor(may=READER, person=True), world.connector()
     with world.login(person.email) as session:
         cookie = session.cookies["opencti_session"]
         world.with_session(session, "query { me { id } }")
+        world.try_login(session, person.email, "wrong-Guess-99")
+    requests.post(f"{world.platform.url}/graphql", json={"query": "query { me { id } }"}, auth=(person.email, "basic-Guess-98"), timeout=60)
+    config = world.register(connector)
+    with Publisher(world.platform, config["config"]) as publisher:
+        publisher.publish(message(stix.bundle([stix.domain("malware", world.name(), is_family=True)])))
+    world.user_patch(person.id, password="Another-Horse-43-Battery")
     world.platform.post('mutation { userAdd(input: { name: "x", password: "leaky-Pass-123", nonsense: 1 }) { id } }')
     world.platform.post("query { me { id } ", token=person.token)
+    world.shut_out("flgrn_octi_tkn_" + "a-Wrong-Token" * 5)
     log = world.platform.log()
-    for secret in (PASSWORD, person.token, cookie, "leaky-Pass-123", world.platform.admin.token, "Another-Horse-43-Battery"):
-        assert secret not in log
+    assert "unknown token" in log, "the log says nothing"
+    secrets = {
+        "password": PASSWORD, "new password": "Another-Horse-43-Battery", "refused password": "leaky-Pass-123", "guess": "wrong-Guess-99",
+        "guess by header": "basic-Guess-98", "token": person.token, "administrator": world.platform.admin.token, "cookie": cookie,
+        "wrong token": "a-Wrong-Token", "queue": config["config"]["connection"]["pass"],
+    }  # fmt: skip
+    assert [name for name, secret in secrets.items() if secret in log] == []
 
 
 def test_nobody_writes_to_the_queue_of_another_connector(world):
