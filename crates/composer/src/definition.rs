@@ -246,6 +246,28 @@ impl Definition {
         }
     }
 
+    /// The name of this definition's instance: one for each connector and revision, valid for files and containers.
+    #[must_use]
+    pub fn instance_name(&self) -> String {
+        let slug: String = self
+            .connector
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(24)
+            .collect::<String>()
+            .to_lowercase();
+        let digest = Sha256::new()
+            .chain_update((self.connector.len() as u64).to_le_bytes())
+            .chain_update(&self.connector)
+            .chain_update(&self.revision)
+            .finalize();
+        let mut name = format!("ferrocti-{slug}-");
+        for byte in &digest[..8] {
+            name.push_str(&format!("{byte:02x}"));
+        }
+        name
+    }
+
     /// A revision that changes with everything that an instance is made of, and with `hash`, what the platform says of it.
     #[must_use]
     pub fn fingerprint(&self, hash: &str) -> String {

@@ -6,6 +6,8 @@
 pub mod decide;
 mod definition;
 mod instance;
+pub mod orchestrator;
+pub mod process;
 mod state;
 
 pub use decide::{Action, Decision, Input, Memory, Plan, Policy, Sight, Track, decide};
@@ -13,6 +15,8 @@ pub use definition::{
     Definition, EnvVar, Limits, Mount, Options, Requested, Restart, Secret, Source, Value, Wanted,
 };
 pub use instance::{Evidence, Instance, Listing, Phase};
+pub use orchestrator::{Failure, Foreign, LogPage, LogQuery, Orchestrator, Stats, follow};
+pub use process::{ProcessOrchestrator, ProcessSettings};
 pub use state::{Current, State};
 
 /// The id that a connector gives itself: any text, not necessarily a UUID.

@@ -5,5 +5,7 @@
     reason = "a test ends at the first thing that goes wrong"
 )]
 
+mod contract;
 mod decide;
 mod decide_faults;
+mod process;
