@@ -170,6 +170,8 @@ def _(world: World) -> None:
         assert [entry["id"] for entry in stored["creators"]] == [connector.id]
     else:
         assert len(work["errors"]) == 2
+    noted = [entry for entry in world.audits() if entry["user_id"] == connector.id and entry["event_status"] == "error"]
+    assert [entry["event_scope"] for entry in noted] == ["unauthorized"]
 
 
 @case(131, "who may act for others delivers with the rights of the applicant")
