@@ -5,6 +5,7 @@
 
 pub mod decide;
 mod definition;
+pub mod docker;
 mod instance;
 pub mod orchestrator;
 pub mod process;
@@ -14,6 +15,7 @@ pub use decide::{Action, Decision, Input, Memory, Plan, Policy, Sight, Track, de
 pub use definition::{
     Definition, EnvVar, Limits, Mount, Options, Requested, Restart, Secret, Source, Value, Wanted,
 };
+pub use docker::{DockerOrchestrator, DockerSettings, Registry};
 pub use instance::{Evidence, Instance, Listing, Phase};
 pub use orchestrator::{Failure, Foreign, LogPage, LogQuery, Orchestrator, Stats, follow};
 pub use process::{ProcessOrchestrator, ProcessSettings};

@@ -100,8 +100,9 @@ pub async fn a_stop_lets_a_program_end_by_itself(bench: &mut impl Bench) {
 
 pub async fn what_ignores_the_request_to_end_is_killed_after_the_grace(bench: &mut impl Bench) {
     let orchestrator = bench.open().await;
-    let family = format!("({STUBBORN}) & {STUBBORN}");
-    let handle = run(&orchestrator, &script(bench, "c", "1", &family)).await;
+    // what is ignored when it forks is ignored by the child too
+    let family = "trap '' TERM; while :; do sleep 0.1; done & echo up; while :; do sleep 0.1; done";
+    let handle = run(&orchestrator, &script(bench, "c", "1", family)).await;
     wait_for_line(&orchestrator, &handle, "up").await;
     let grace = Duration::from_secs(1);
     let began = Instant::now();

@@ -1,6 +1,7 @@
 //! What every orchestrator must do, one case for each promise of the trait, over a bench that opens the orchestrator.
 //!
-//! `contract_tests!(make)` makes a test of each case; `make` is an async function that answers with a fresh [`Bench`].
+//! `contract_tests!(make)` makes a test of each case; `make` is an async function that answers with a fresh [`Bench`], or with none where
+//! the orchestrator was not asked to be tested.
 
 mod cases;
 
@@ -56,7 +57,9 @@ macro_rules! contract_tests {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let mut bench = $make().await;
+                let Some(mut bench) = $make().await else {
+                    return;
+                };
                 $crate::contract::$case(&mut bench).await;
             }
         )*

@@ -1,0 +1,379 @@
+//! Containers: made from definitions, found by labels, and looked at.
+
+use std::time::Duration;
+
+use ferrocti_model::clock::{Millis, parse_date};
+use hyper::Method;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{COMPOSER, CONNECTOR, Docker, REVISION, client};
+use crate::{
+    Definition, Instance, Listing, Mount, Phase, Restart, Secret, Source,
+    orchestrator::{Failure, Foreign, Stats},
+};
+
+/// The image and the command of a definition.
+pub fn image(definition: &Definition) -> Result<(&str, Option<&[String]>), Failure> {
+    match &definition.source {
+        Source::Image { reference, command } => Ok((reference, command.as_deref())),
+        Source::Command { .. } => Err(Failure::Unsupported(
+            "a command of the host cannot run as a container; give an image, or assign the connector to a composer that starts processes".to_owned(),
+        )),
+    }
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// A time; the engine writes the year 1 for "never".
+fn time(value: &Value, pointer: &str) -> Option<Millis> {
+    parse_date(text(value, pointer)).filter(|millis| *millis > 0)
+}
+
+fn label<'a>(container: &'a Value, name: &str) -> &'a str {
+    container
+        .pointer("/Config/Labels")
+        .and_then(|labels| labels.get(name)?.as_str())
+        .unwrap_or_default()
+}
+
+fn list_of(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn instance(container: &Value) -> Instance {
+    let code = container
+        .pointer("/State/ExitCode")
+        .and_then(Value::as_i64)
+        .and_then(|code| i32::try_from(code).ok());
+    let phase = match text(container, "/State/Status") {
+        "created" => Phase::Created,
+        "running" => Phase::Running,
+        "paused" => Phase::Paused,
+        "restarting" => Phase::Restarting,
+        "exited" => Phase::Exited {
+            code,
+            at: time(container, "/State/FinishedAt"),
+        },
+        other => Phase::Broken(format!("the engine says that it is {other}")),
+    };
+    Instance {
+        handle: text(container, "/Name").trim_start_matches('/').to_owned(),
+        connector: label(container, CONNECTOR).to_owned(),
+        revision: label(container, REVISION).to_owned(),
+        phase,
+        started_at: time(container, "/State/StartedAt"),
+        restarts: container["RestartCount"]
+            .as_u64()
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or_default(),
+    }
+}
+
+impl Docker {
+    async fn inspect(&self, handle: &str) -> Result<Option<Value>, Failure> {
+        let path = format!("/containers/{handle}/json");
+        let reply = self
+            .client
+            .ask(Method::GET, &path, None, client::SOON)
+            .await?;
+        match reply.status.as_u16() {
+            404 => Ok(None),
+            _ => reply.json().map(Some),
+        }
+    }
+
+    /// A container that carries this composer's label under exactly this name.
+    pub async fn own(&self, handle: &str) -> Result<Value, Failure> {
+        let missing = || Failure::NotFound(handle.to_owned());
+        let acceptable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if handle.is_empty() || handle.starts_with('.') || !handle.chars().all(acceptable) {
+            return Err(missing());
+        }
+        let container = self.inspect(handle).await?.ok_or_else(missing)?;
+        let named = text(&container, "/Name").trim_start_matches('/') == handle;
+        if named && label(&container, COMPOSER) == self.settings.composer {
+            Ok(container)
+        } else {
+            Err(missing())
+        }
+    }
+
+    async fn containers(&self, filters: &Value) -> Result<Vec<Value>, Failure> {
+        let filters = client::encode(&filters.to_string());
+        let path = format!("/containers/json?all=1&filters={filters}");
+        let reply = self.client.ask(Method::GET, &path, None, client::SOON);
+        let listed = reply.await?.json()?;
+        let mut found = Vec::new();
+        for entry in list_of(&listed) {
+            // one that has gone meanwhile is no fault
+            if let Some(container) = self.inspect(text(entry, "/Id")).await? {
+                found.push(container);
+            }
+        }
+        Ok(found)
+    }
+
+    pub async fn list(&self) -> Result<Listing, Failure> {
+        let label = format!("{COMPOSER}={}", self.settings.composer);
+        let found = self.containers(&json!({"label": [label]})).await?;
+        let mut instances: Vec<Instance> = found.iter().map(instance).collect();
+        instances.sort_by(|a, b| a.handle.cmp(&b.handle));
+        Ok(Listing {
+            instances,
+            incomplete: None,
+        })
+    }
+
+    pub async fn adoptable(&self) -> Result<Vec<Foreign>, Failure> {
+        let mut foreign = Vec::new();
+        for container in self.containers(&json!({})).await? {
+            if label(&container, COMPOSER).is_empty()
+                && let Some(found) = self.foreign(&container).await?
+            {
+                foreign.push(found);
+            }
+        }
+        Ok(foreign)
+    }
+
+    async fn foreign(&self, container: &Value) -> Result<Option<Foreign>, Failure> {
+        let environment: Vec<(String, Secret)> = list_of(&container["Config"]["Env"])
+            .iter()
+            .filter_map(|entry| {
+                let entry = entry.as_str()?;
+                let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
+                Some((key.to_owned(), Secret::new(value)))
+            })
+            .collect();
+        let id = environment.iter().find(|(key, _)| key == "CONNECTOR_ID");
+        let Some((_, id)) = id else { return Ok(None) };
+        let image = text(container, "/Image");
+        let path = format!("/images/{}/json", client::encode(image));
+        let reply = self.client.ask(Method::GET, &path, None, client::SOON);
+        // the image of a running container may have been deleted
+        let digest = match reply.await?.json() {
+            Ok(known) => text(&known, "/RepoDigests/0").to_owned(),
+            Err(Failure::Refused(_)) => String::new(),
+            Err(failure) => return Err(failure),
+        };
+        let words = |value: &Value| -> Vec<String> {
+            let words = list_of(value).iter();
+            words
+                .filter_map(|w| w.as_str().map(str::to_owned))
+                .collect()
+        };
+        let mounts = list_of(&container["Mounts"]).iter().map(|mount| Mount {
+            source: match text(mount, "/Type") {
+                "volume" => text(mount, "/Name").to_owned(),
+                _ => text(mount, "/Source").to_owned(),
+            },
+            target: text(mount, "/Destination").to_owned(),
+            read_only: mount["RW"] == json!(false),
+        });
+        let networks = container.pointer("/NetworkSettings/Networks");
+        let networks = networks.and_then(Value::as_object);
+        let restart = text(container, "/HostConfig/RestartPolicy/Name");
+        Ok(Some(Foreign {
+            handle: text(container, "/Id").to_owned(),
+            name: text(container, "/Name").trim_start_matches('/').to_owned(),
+            connector: id.expose().to_owned(),
+            running: container.pointer("/State/Running") == Some(&json!(true)),
+            source: Source::Image {
+                reference: text(container, "/Config/Image").to_owned(),
+                command: Some(words(&container["Config"]["Cmd"])).filter(|c| !c.is_empty()),
+            },
+            digest: Some(if digest.is_empty() {
+                image.to_owned()
+            } else {
+                digest
+            }),
+            environment,
+            mounts: mounts.collect(),
+            networks: networks.map_or_else(Vec::new, |all| all.keys().cloned().collect()),
+            restart: Some(restart.to_owned()).filter(|word| !word.is_empty()),
+            started_at: time(container, "/State/StartedAt"),
+        }))
+    }
+
+    pub async fn create(&self, definition: &Definition) -> Result<String, Failure> {
+        if let Some(obstacle) = definition.obstacle() {
+            return Err(Failure::Refused(obstacle));
+        }
+        let (reference, command) = image(definition)?;
+        // two composers on one engine may have the same connector
+        let digest = Sha256::digest(&self.settings.composer);
+        let mut name = definition.instance_name();
+        name.push('-');
+        for byte in &digest[..4] {
+            name.push_str(&format!("{byte:02x}"));
+        }
+        match self.own(&name).await {
+            Ok(_) => return Ok(name),
+            Err(Failure::NotFound(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+        let mut body = self.body(definition, reference);
+        if let Some(command) = command {
+            body["Cmd"] = json!(command);
+        }
+        if let Some((user, group)) = definition.options.user {
+            body["User"] = json!(format!("{user}:{group}"));
+        }
+        let path = format!("/containers/create?name={name}");
+        let reply = self
+            .client
+            .ask(Method::POST, &path, Some(&body), client::SOON)
+            .await?;
+        if reply.status.as_u16() == 409 && self.own(&name).await.is_ok() {
+            return Ok(name);
+        }
+        reply.done()?;
+        for network in definition.options.networks.iter().skip(1) {
+            let path = format!("/networks/{}/connect", client::encode(network));
+            let body = json!({"Container": name});
+            let reply = self
+                .client
+                .ask(Method::POST, &path, Some(&body), client::SOON)
+                .await
+                .and_then(client::Reply::done);
+            if let Err(failure) = reply {
+                // it would run without a network that it was given
+                let path = format!("/containers/{name}?v=1");
+                let reply = self.client.ask(Method::DELETE, &path, None, client::SOON);
+                reply.await?.done()?;
+                return Err(failure);
+            }
+        }
+        Ok(name)
+    }
+
+    fn body(&self, definition: &Definition, reference: &str) -> Value {
+        let options = &definition.options;
+        let environment: Vec<String> = definition
+            .environment
+            .iter()
+            .filter_map(|v| Some(format!("{}={}", v.key, v.value.expose()?)))
+            .collect();
+        let mounts: Vec<Value> = options
+            .mounts
+            .iter()
+            .map(|mount| {
+                let bind = mount.source.starts_with('/');
+                json!({
+                    "Type": if bind { "bind" } else { "volume" },
+                    "Source": mount.source,
+                    "Target": mount.target,
+                    "ReadOnly": mount.read_only,
+                })
+            })
+            .collect();
+        let restart = match options.restart {
+            Restart::Engine => "unless-stopped",
+            Restart::Composer | Restart::Never => "no",
+        };
+        let mut host = json!({
+            "Mounts": mounts,
+            "RestartPolicy": {"Name": restart},
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}},
+            // a first process that passes SIGTERM on: connectors do not handle it, and as first process they would ignore it
+            "Init": true,
+        });
+        if let Some(network) = options.networks.first() {
+            host["NetworkMode"] = json!(network);
+        }
+        if let Some(memory) = options.limits.memory {
+            host["Memory"] = json!(memory);
+        }
+        if let Some(millis) = options.limits.cpu_millis {
+            host["NanoCpus"] = json!(millis.saturating_mul(1_000_000));
+        }
+        if let Some(processes) = options.limits.processes {
+            host["PidsLimit"] = json!(processes);
+        }
+        if let Some(files) = options.limits.files {
+            host["Ulimits"] = json!([{"Name": "nofile", "Soft": files, "Hard": files}]);
+        }
+        json!({
+            "Image": reference,
+            "Env": environment,
+            "Labels": {
+                COMPOSER: self.settings.composer,
+                CONNECTOR: definition.connector,
+                REVISION: definition.revision,
+            },
+            "HostConfig": host,
+        })
+    }
+
+    pub async fn start(&self, handle: &str) -> Result<(), Failure> {
+        let own = instance(&self.own(handle).await?);
+        if own.is_live() {
+            return Ok(());
+        }
+        for other in self.list().await?.instances {
+            if other.connector == own.connector && other.is_live() {
+                return Err(Failure::Refused(format!(
+                    "the instance {} of this connector is alive; stop it first",
+                    other.handle
+                )));
+            }
+        }
+        let path = format!("/containers/{handle}/start");
+        let reply = self.client.ask(Method::POST, &path, None, client::SOON);
+        reply.await?.done().map(|_| ())
+    }
+
+    pub async fn stop(&self, handle: &str, grace: Duration) -> Result<(), Failure> {
+        self.own(handle).await?;
+        // whole seconds only, and 0 would kill at once
+        let seconds = grace.as_millis().div_ceil(1000).max(1);
+        let path = format!("/containers/{handle}/stop?t={seconds}");
+        let patience = grace + client::SOON;
+        let reply = self.client.ask(Method::POST, &path, None, patience);
+        reply.await?.done().map(|_| ())
+    }
+
+    pub async fn remove(&self, handle: &str) -> Result<(), Failure> {
+        let container = match self.own(handle).await {
+            Ok(container) => container,
+            Err(Failure::NotFound(_)) => return Ok(()),
+            Err(failure) => return Err(failure),
+        };
+        if instance(&container).is_live() {
+            return Err(Failure::Refused(format!(
+                "the instance {handle} is alive; stop it first"
+            )));
+        }
+        let path = format!("/containers/{handle}?v=1");
+        let reply = self
+            .client
+            .ask(Method::DELETE, &path, None, client::SOON)
+            .await?;
+        match reply.status.as_u16() {
+            404 => Ok(()),
+            _ => reply.done().map(|_| ()),
+        }
+    }
+
+    pub async fn stats(&self, handle: &str) -> Result<Stats, Failure> {
+        self.own(handle).await?;
+        let path = format!("/containers/{handle}/stats?stream=false&one-shot=1");
+        let reply = self.client.ask(Method::GET, &path, None, client::SOON);
+        let stats = reply.await?.json()?;
+        let number = |pointer| {
+            let value = stats.pointer(pointer);
+            value.and_then(Value::as_u64).unwrap_or_default()
+        };
+        Ok(Stats {
+            memory: number("/memory_stats/usage"),
+            cpu_millis: number("/cpu_stats/cpu_usage/total_usage") / 1_000_000,
+            processes: number("/pids_stats/current"),
+        })
+    }
+}
