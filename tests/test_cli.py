@@ -125,6 +125,16 @@ def test_import_of_something_else_says_what_is_wrong_and_where(platform, tmp_pat
     assert word.lower() in done.stderr.lower()
 
 
+def test_users_import_without_being_in_each_others_way_and_status_tells_what_was_not_applied(platform, account, tmp_path, prefix):
+    path = tmp_path / "bundle.json"
+    known = stix.domain("malware", f"{prefix} known", is_family=True, confidence=90, description="by the administrator")
+    for token, text in ((None, "by the administrator"), (account.token, "by the feed")):
+        path.write_text(json.dumps(stix.bundle([{**known, "description": text}])))
+        done = platform.cli("import", path, token=token)
+        assert done.returncode == 0, done.stderr
+    assert f'Malware "{prefix} known"' in platform.cli("status").stdout
+
+
 def test_status_shows_connectors_queues_and_works(platform, account, prefix):
     connector_id = api.new_id()
     api.register(platform, account.token, connector_id, name=f"shown {prefix}")

@@ -130,6 +130,8 @@ def test_who_may_not_administer_is_refused(platform, person, group):
                     ("audit",), ("doctor",), ("user", "add-connector", "mine")):  # fmt: skip
         said = refused(platform, *command, token=person["token"])
         assert "not allowed" in said, (command, said)
+        assert "SETTINGS_" in said or "BYPASS" in said, (command, said)
+    assert "unauthorized read` (users)" in platform.cli("audit", "--user", person["email"], "--type", "read").stdout
 
 
 def test_the_last_administrator_stays(platform):
@@ -355,6 +357,14 @@ def test_the_audit_is_narrowed_by_user_type_scope_outcome_and_number(platform, p
     assert done(platform, "audit", "--until", "2020-01-01")["audits"] == []
     assert person["email"] in platform.cli("audit", "--errors").stdout
     assert platform.cli("audit", "--since", "yesterday").returncode == 2
+    assert platform.cli("audit", "--type", "mutations").returncode == 2
+
+
+def test_the_audit_tells_from_where_a_connector_was_registered(platform, account, prefix):
+    api.register(platform, account.token, api.new_id(), name=f"placed {prefix}")
+    entries = done(platform, "audit", "--type", "mutation", "--since", "1h")["audits"]
+    (entry,) = [entry for entry in entries if entry["context_data"]["entity_name"] == f"placed {prefix}"]
+    assert entry["user_metadata"]["ip"] == "127.0.0.1"
 
 
 def test_a_long_audit_is_read_page_by_page(make_platform):

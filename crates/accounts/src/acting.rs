@@ -41,6 +41,13 @@ impl<'a> Acting<'a> {
     }
 }
 
+impl<'a> From<&'a Actor> for Acting<'a> {
+    /// As [`Acting::of`].
+    fn from(actor: &'a Actor) -> Self {
+        Self::of(actor)
+    }
+}
+
 /// What was done, as the audit names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {

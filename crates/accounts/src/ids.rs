@@ -36,6 +36,12 @@ pub fn capability_id(name: &str) -> Uuid {
     uuid("name", name)
 }
 
+/// The id of the connector under which `ferrocti import` of a user is listed: each user has one of its own.
+#[must_use]
+pub fn importer_id(user: Uuid) -> Uuid {
+    Uuid::new_v5(&user, b"ferrocti import")
+}
+
 /// The capability of a name, an internal or a standard id.
 #[must_use]
 pub fn find_capability(id: &str) -> Option<&'static CapabilityInfo> {

@@ -1,6 +1,6 @@
 //! Connectors as they come and go: registration, ping, state, deletion.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ferrocti_access::{Action, Actor, may};
 use ferrocti_accounts::{Acting, Scope, Subject, record};
@@ -23,8 +23,6 @@ const STATE_VERSIONS: u32 = 50;
 const MAX_STATE: usize = 1 << 20;
 /// Longest connector id: queue names and routing keys carry it and may hold 255 bytes.
 const MAX_ID: usize = 200;
-/// The epoch of a connector that no composer manages.
-const OPEN_EPOCH: i64 = 0;
 
 const TYPES: &[&str] = &[
     "EXTERNAL_IMPORT",
@@ -93,6 +91,9 @@ impl Registration {
     }
 }
 
+/// What ends the open connections of a connector to the broker, by its id.
+type Disconnect = Box<dyn Fn(&str) + Send + Sync>;
+
 /// The connectors of a platform. Cheap to clone.
 #[derive(Clone)]
 pub struct Connectors {
@@ -100,6 +101,7 @@ pub struct Connectors {
     queues: Queues,
     key: PlatformKey,
     clock: Arc<dyn Clock>,
+    disconnect: Arc<OnceLock<Disconnect>>,
 }
 
 impl std::fmt::Debug for Connectors {
@@ -117,6 +119,7 @@ impl Connectors {
             queues,
             key,
             clock,
+            disconnect: Arc::default(),
         }
     }
 
@@ -142,18 +145,24 @@ impl Connectors {
 
     /// A connector starts. State, works and queues of the same id stay; the connector now belongs to the actor.
     /// Reading its state here is how a connector takes notice of a reset.
-    pub fn register(
+    pub fn register<'a>(
         &self,
-        actor: &Actor,
+        acting: impl Into<Acting<'a>>,
         registration: Registration,
     ) -> Result<Connector, ConnectorError> {
+        let acting = acting.into();
+        let actor = acting.actor;
         registration.check()?;
         // the queues come first: who is told that it is registered may publish
         self.store
             .read(|snapshot| owned(snapshot, actor, &registration.id).map(|_| ()))?;
         self.declare(&registration.id)?;
-        self.store.write(|tx| {
+        let mut changes_hands = false;
+        let registered = self.store.write(|tx| {
             let known = owned(tx, actor, &registration.id)?;
+            changes_hands = known
+                .as_ref()
+                .is_some_and(|known| known.user != Some(actor.user_row));
             let now = tx.now();
             let r = &registration;
             let base = known.clone().unwrap_or_else(|| blank(&r.id, now));
@@ -187,7 +196,7 @@ impl Connectors {
             match known {
                 None => audit(
                     tx,
-                    actor,
+                    &acting,
                     (Scope::Create, "creates connector"),
                     &connector,
                     None,
@@ -195,7 +204,7 @@ impl Connectors {
                 Some(before) if before.user != connector.user => {
                     audit(
                         tx,
-                        actor,
+                        &acting,
                         (Scope::Update, "takes over connector"),
                         &connector,
                         Some(json!({ "former_user": before.user })),
@@ -203,8 +212,27 @@ impl Connectors {
                 }
                 Some(_) => {}
             }
-            Ok(connector)
-        })
+            Ok::<_, ConnectorError>(connector)
+        })?;
+        if changes_hands {
+            self.shut_out_former_user(&registered.id)?;
+        }
+        Ok(registered)
+    }
+
+    /// Sets what ends the open connections of a connector to the broker when it changes hands. Only the first call counts.
+    pub fn on_change_of_hands(&self, disconnect: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.disconnect.set(Box::new(disconnect));
+    }
+
+    /// What the former user of a connector published must not run with the rights of the new one: its connections end, and what of it was not
+    /// applied yet is dropped. The new user has no broker password yet, so that nothing of its own is among it.
+    fn shut_out_former_user(&self, id: &str) -> Result<(), ConnectorError> {
+        if let Some(disconnect) = self.disconnect.get() {
+            disconnect(id);
+        }
+        self.queues.purge(&push(id)).wait()?;
+        Ok(())
     }
 
     /// A sign of life, with the state and what the connector says of its schedule. The answer's state is what was sent, unless an operator's
@@ -264,7 +292,13 @@ impl Connectors {
     }
 
     /// Empties the state and the queues, so that the connector starts from the beginning. The former state stays in the history.
-    pub fn reset_state(&self, actor: &Actor, id: &str) -> Result<Connector, ConnectorError> {
+    pub fn reset_state<'a>(
+        &self,
+        acting: impl Into<Acting<'a>>,
+        id: &str,
+    ) -> Result<Connector, ConnectorError> {
+        let acting = acting.into();
+        let actor = acting.actor;
         let connector = self.store.write(|tx| {
             let mut connector = managed(tx, actor, id)?;
             let now = tx.now();
@@ -282,7 +316,7 @@ impl Connectors {
             )?;
             audit(
                 tx,
-                actor,
+                &acting,
                 (Scope::Update, "resets the state of connector"),
                 &connector,
                 Some(json!({ "pushes_dropped": dropped })),
@@ -298,12 +332,14 @@ impl Connectors {
     }
 
     /// Puts an earlier version of the state back. The connector gets it when it registers next; what it pings until then is not stored.
-    pub fn restore_state(
+    pub fn restore_state<'a>(
         &self,
-        actor: &Actor,
+        acting: impl Into<Acting<'a>>,
         id: &str,
         version: i64,
     ) -> Result<Connector, ConnectorError> {
+        let acting = acting.into();
+        let actor = acting.actor;
         self.store.write(|tx| {
             let mut connector = managed(tx, actor, id)?;
             let wanted =
@@ -327,7 +363,7 @@ impl Connectors {
             )?;
             audit(
                 tx,
-                actor,
+                &acting,
                 (Scope::Update, "restores the state of connector"),
                 &connector,
                 Some(json!({ "version": version })),
@@ -339,7 +375,13 @@ impl Connectors {
     /// Deletes a connector with its queues, works and state — unless it is its own user that asks: several connectors delete
     /// themselves when they stop, and would lose their state. Such a connector is only marked as offline; once it is, its user may delete it
     /// for good if he may manage connectors.
-    pub fn delete(&self, actor: &Actor, id: &str) -> Result<(), ConnectorError> {
+    pub fn delete<'a>(
+        &self,
+        acting: impl Into<Acting<'a>>,
+        id: &str,
+    ) -> Result<(), ConnectorError> {
+        let acting = acting.into();
+        let actor = acting.actor;
         let gone_for_good = self.store.read(|snapshot| {
             let connector = managed(snapshot, actor, id)?;
             let own = connector.user == Some(actor.user_row);
@@ -359,7 +401,7 @@ impl Connectors {
                 tx.delete_connector(id)?;
                 audit(
                     tx,
-                    actor,
+                    &acting,
                     (Scope::Delete, "deletes connector"),
                     &connector,
                     None,
@@ -369,7 +411,7 @@ impl Connectors {
                 tx.put_connector(&connector)?;
                 audit(
                     tx,
-                    actor,
+                    &acting,
                     (Scope::Update, "signs off connector"),
                     &connector,
                     None,
@@ -401,20 +443,25 @@ impl Connectors {
             })
     }
 
-    /// The broker password of a connector; its user name there is its id.
+    /// The broker password of a connector; its user name there is its id. It is the password of the user that registered the connector, and ends
+    /// when another one takes it over.
     #[must_use]
-    pub fn broker_password(&self, id: &str) -> String {
-        self.key.broker_password(id, OPEN_EPOCH)
+    pub fn broker_password(&self, connector: &Connector) -> String {
+        self.key
+            .broker_password(&connector.id, connector.user.unwrap_or_default())
     }
 
     /// Whether somebody who logs in at the broker is a registered connector with its own password.
     #[must_use]
     pub fn is_broker_login(&self, user: &str, password: &str) -> bool {
-        let right = self.key.is_broker_password(user, OPEN_EPOCH, password);
         let known = self
             .store
-            .read(|snapshot| Ok::<_, ConnectorError>(snapshot.connector(user)?.is_some()));
-        right && known.unwrap_or(false)
+            .read(|snapshot| Ok::<_, ConnectorError>(snapshot.connector(user)?));
+        let owner = known.ok().flatten().and_then(|connector| connector.user);
+        let right = self
+            .key
+            .is_broker_password(user, owner.unwrap_or_default(), password);
+        right && owner.is_some()
     }
 
     /// The platform's public signing key, as a JSON text.
@@ -481,7 +528,7 @@ fn managed(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connector
 
 fn audit(
     tx: &mut Tx<'_>,
-    actor: &Actor,
+    acting: &Acting<'_>,
     (scope, what): (Scope, &str),
     connector: &Connector,
     data: Option<Value>,
@@ -492,7 +539,7 @@ fn audit(
         name: &connector.name,
     };
     let message = format!("{what} `{}`", connector.name);
-    record(tx, &Acting::of(actor), scope, Some(subject), &message, data)?;
+    record(tx, acting, scope, Some(subject), &message, data)?;
     Ok(())
 }
 

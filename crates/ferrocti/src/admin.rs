@@ -64,6 +64,7 @@ fn add_remotely(args: &AddConnectorArgs) -> Result<()> {
     print_account(
         args.remote.json,
         &text("/user/id"),
+        &text("/user/name"),
         &text("/user/user_email"),
         &text("/token"),
     );
@@ -80,15 +81,19 @@ fn add_in_directory(dir: &Path, args: &AddConnectorArgs) -> Result<()> {
         Some(args.max_confidence),
         args.max_marking.as_deref(),
     )?;
-    print_account(args.remote.json, &user.id.to_string(), &user.email, &token);
+    let id = user.id.to_string();
+    print_account(args.remote.json, &id, &user.name, &user.email, &token);
     Ok(())
 }
 
-fn print_account(json: bool, id: &str, email: &str, token: &str) {
+fn print_account(json: bool, id: &str, name: &str, email: &str, token: &str) {
     if json {
-        println!("{}", json!({ "id": id, "email": email, "token": token }));
+        println!(
+            "{}",
+            json!({ "id": id, "name": name, "email": email, "token": token })
+        );
     } else {
-        println!("created {email} (id {id})\ntoken, shown once: {token}");
+        println!("created {name} <{email}> (id {id})\ntoken, shown once: {token}");
     }
 }
 

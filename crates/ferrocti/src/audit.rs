@@ -7,7 +7,7 @@ use crate::{
     cli::AuditArgs,
     client::Client,
     lookup::{self, Kind},
-    print::{nodes, show, table, text},
+    print::{list, nodes, show, table, text},
 };
 
 /// Entries that are asked for at once.
@@ -16,7 +16,7 @@ const PAGE: u32 = 500;
 const AUDITS: &str = "query Audits($first: Int, $after: ID, $filters: FilterGroup) {
   audits(first: $first, after: $after, orderBy: timestamp, orderMode: desc, filters: $filters) {
     edges { node { id timestamp event_type event_scope event_access event_status user { id name } applicant_id user_metadata
-      context_data { entity_id entity_name entity_type message } } }
+      context_data { entity_id entity_name entity_type message } raw_data } }
     pageInfo { endCursor hasNextPage } } }";
 
 /// `ferrocti audit`
@@ -83,17 +83,37 @@ fn row(entry: &Value) -> Vec<String> {
         text(&entry["user_metadata"]["ip"]),
         text(&entry["event_status"]),
         format!(
-            "{}/{}: {}",
+            "{}/{}: {}{}",
             text(&entry["event_type"]),
             text(&entry["event_scope"]),
-            text(&entry["context_data"]["message"])
+            text(&entry["context_data"]["message"]),
+            refused(&entry["raw_data"])
         ),
     ]
 }
 
+/// Which operations were refused, if the entry is about that.
+fn refused(raw_data: &Value) -> String {
+    let data: Option<Value> = raw_data
+        .as_str()
+        .and_then(|data| serde_json::from_str(data).ok());
+    let operations: Vec<&str> = data
+        .iter()
+        .flat_map(|data| list(&data["operation"]))
+        .filter_map(Value::as_str)
+        .collect();
+    if operations.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", operations.join(", "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::missing;
+    use serde_json::{Value, json};
+
+    use super::{missing, refused};
 
     #[test]
     fn pages_are_asked_for_until_there_are_enough() {
@@ -101,5 +121,13 @@ mod tests {
         assert_eq!(missing(100, 99), Some(1));
         assert_eq!(missing(100, 100), None);
         assert_eq!(missing(100, 101), None);
+    }
+
+    #[test]
+    fn a_refusal_names_what_was_tried() {
+        let data = json!(r#"{"operation":["users","User.delete"]}"#);
+        assert_eq!(refused(&data), " (users, User.delete)");
+        assert_eq!(refused(&json!(r#"{"before":{}}"#)), "");
+        assert_eq!(refused(&Value::Null), "");
     }
 }

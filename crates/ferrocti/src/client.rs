@@ -34,6 +34,14 @@ pub enum ClientError {
         /// HTTP status.
         status: u16,
     },
+    /// The token opens nothing.
+    #[error(
+        "{url} does not know the token, or it is revoked or expired, or its user is not let in; give one that works with --token or FERROCTI_TOKEN (`ferrocti user token add` makes one)"
+    )]
+    NotLoggedIn {
+        /// Where.
+        url: String,
+    },
     /// The platform refused.
     #[error("the platform refused: {message} ({code})")]
     Refused {
@@ -120,10 +128,15 @@ impl Client {
                     .unwrap_or_default()
                     .to_owned()
             };
-            return Err(ClientError::Refused {
-                message: text("message"),
-                code: text("name"),
-            });
+            let code = text("name");
+            if code == "AUTH_REQUIRED" {
+                let url = self.url.clone();
+                return Err(ClientError::NotLoggedIn { url });
+            }
+            // where there is a reason it says more than the message, e.g. which capability is missing
+            let reason = error.pointer("/data/reason").and_then(Value::as_str);
+            let message = reason.map_or_else(|| text("message"), str::to_owned);
+            return Err(ClientError::Refused { message, code });
         }
         match answer.get("data") {
             Some(data) if data.is_object() => Ok(data.clone()),

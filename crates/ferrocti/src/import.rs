@@ -3,15 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use ferrocti_accounts::ids::importer_id;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{cli::ImportArgs, client::Client, wait};
 
-/// The importer is a connector like any other; its id is fixed, so that every import is listed under the same name.
-const CONNECTOR_ID: Uuid = Uuid::from_u128(0x3b1c_6f0a_3b0e_5d3a_9b52_f1c6_0a7d_2e11);
-
+const ME: &str = "query Me { me { id } }";
 const REGISTER: &str =
     "mutation Register($input: RegisterConnectorInput) { registerConnector(input: $input) { id } }";
 const WORK_ADD: &str = "mutation WorkAdd($connectorId: String!, $friendlyName: String) { workAdd(connectorId: $connectorId, friendlyName: $friendlyName) { id } }";
@@ -36,12 +35,17 @@ struct Outcome {
 /// Runs the command. Fails when a file cannot be sent, or when objects were refused.
 pub fn run(args: &ImportArgs) -> Result<()> {
     let client = Client::new(&args.remote)?;
-    let input = json!({ "id": CONNECTOR_ID.to_string(), "name": "Command line import", "type": "EXTERNAL_IMPORT", "scope": ["application/json"] });
+    for file in &args.files {
+        std::fs::File::open(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    }
+    let connector = connector(&client)?.to_string();
+    let input = json!({ "id": connector, "name": "Command line import", "type": "EXTERNAL_IMPORT", "scope": ["application/json"] });
     client.call(REGISTER, json!({ "input": input }))?;
     let mut refused = 0;
     let mut outcomes = Vec::new();
     for file in &args.files {
-        let outcome = import(&client, file, args).with_context(|| format!("{}", file.display()))?;
+        let outcome = import(&client, &connector, file, args)
+            .with_context(|| format!("{}", file.display()))?;
         refused += outcome.errors.len();
         if !args.remote.json {
             print_outcome(&outcome, args.no_wait);
@@ -58,13 +62,22 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     Ok(())
 }
 
-fn import(client: &Client, file: &Path, args: &ImportArgs) -> Result<Outcome> {
+/// The importer is a connector like any other. Its id follows from the user's, so that all imports of a user are listed under the same name
+/// and no user is in the way of another.
+fn connector(client: &Client) -> Result<Uuid> {
+    let data = client.call(ME, json!({}))?;
+    let user = data["me"]["id"].as_str().and_then(|id| id.parse().ok());
+    Ok(importer_id(user.context(
+        "the platform does not say who the token belongs to; is it of another version?",
+    )?))
+}
+
+fn import(client: &Client, connector: &str, file: &Path, args: &ImportArgs) -> Result<Outcome> {
     let text = std::fs::read_to_string(file).context("cannot be read as UTF-8 text")?;
     let name = file.file_name().map_or_else(
         || file.display().to_string(),
         |name| name.to_string_lossy().into_owned(),
     );
-    let connector = CONNECTOR_ID.to_string();
     let added = client.call(
         WORK_ADD,
         json!({ "connectorId": connector, "friendlyName": format!("Import of {name}") }),

@@ -48,7 +48,7 @@ pub fn load(
     }
     let feed = account(store, accounts)?;
     connectors.register(
-        &feed,
+        &*feed,
         Registration {
             id: CONNECTOR_ID.to_owned(),
             name: NAME.to_owned(),

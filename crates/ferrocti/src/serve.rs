@@ -88,6 +88,10 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
     let listener_options = ListenerOptions::new(SocketAddr::new(settings.host, settings.amqp_port));
     let login = Arc::new(BrokerLogin::new(platform.connectors.clone()));
     let amqp = Listener::bind(listener_options, platform.queues.clone(), login).await?;
+    let listener = amqp.clone();
+    platform.connectors.on_change_of_hands(move |id| {
+        listener.disconnect(id);
+    });
     let http_address = http.local_addr().context("cannot tell the HTTP address")?;
 
     let mut options = ferrocti_api::Options::new(amqp.local_addr());

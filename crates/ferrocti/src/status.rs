@@ -12,7 +12,7 @@ use crate::{
 const STATUS: &str = "query Status {
   platformStatus { version started_at objects objects_by_type { entity_type count } parked dead_letters open_works queues { name messages bytes } }
   connectors { id name active connector_type connector_user { name } connector_queue_details { messages_number messages_size } connector_info { buffering last_run_datetime next_run_datetime } updated_at }
-  works(first: 10, orderBy: timestamp, orderMode: desc) { edges { node { id name status connector { name } tracking { import_expected_number import_processed_number import_partial_number } errors { message } } } }
+  works(first: 10, orderBy: timestamp, orderMode: desc) { edges { node { id name status connector { name } tracking { import_expected_number import_processed_number import_partial_number } errors { message } partially_applied { message } } } }
 }";
 const HISTORY: &str = "query History($id: ID!) { connectorStateHistory(id: $id) { version created_at origin state } }";
 const RESTORE: &str = "mutation Restore($id: ID!, $version: Int!) { connectorStateRestore(id: $id, version: $version) { id connector_state } }";
@@ -24,6 +24,9 @@ const REPLAY: &str = "mutation Replay($id: ID!) { deadLetterReplay(id: $id) }";
 const DISCARD: &str = "mutation Discard($id: ID!) { deadLetterDiscard(id: $id) }";
 const PARKED: &str =
     "query Parked { parkedReferences(first: 500) { awaited reference source created_at } }";
+
+/// How many errors, and how many objects applied in part, are shown of a work; `--json` has what the platform keeps.
+const TOLD: usize = 3;
 
 /// `ferrocti status`
 pub fn status(remote: &RemoteArgs) -> Result<()> {
@@ -110,7 +113,29 @@ pub fn status(remote: &RemoteArgs) -> Result<()> {
             ]
         }),
     );
+    let told = list(&data["works"]["edges"]).flat_map(|edge| told(&edge["node"]));
+    let told: Vec<Vec<String>> = told.collect();
+    if !told.is_empty() {
+        table(
+            "What the last works did not apply",
+            &["work", "how", "what and why"],
+            told.into_iter(),
+        );
+    }
     Ok(())
+}
+
+/// What a work says about objects that were refused or applied in part: the first of each.
+fn told(work: &Value) -> Vec<Vec<String>> {
+    let says = |key: &str, how: &'static str| -> Vec<Vec<String>> {
+        list(&work[key])
+            .take(TOLD)
+            .map(|entry| vec![text(&work["name"]), how.to_owned(), text(&entry["message"])])
+            .collect()
+    };
+    let mut told = says("errors", "error");
+    told.extend(says("partially_applied", "in part"));
+    told
 }
 
 /// `ferrocti connector …`

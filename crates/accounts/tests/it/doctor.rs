@@ -1,7 +1,7 @@
 //! What the doctor finds, and that a sound platform gives it nothing to find.
 
 use ferrocti_access::{Level, names};
-use ferrocti_accounts::{GroupPatch, Lifetime, NewUser, Severity, UserPatch};
+use ferrocti_accounts::{GroupPatch, Lifetime, NewUser, Severity, UserPatch, ids::importer_id};
 use ferrocti_store::{Connector, User, UserStatus};
 use serde_json::json;
 
@@ -61,6 +61,18 @@ fn a_sound_platform_has_no_findings() {
     register(&fixture, "one", &one);
     register(&fixture, "two", &two);
     assert_eq!(codes(&fixture), Vec::<&str>::new());
+}
+
+#[test]
+fn what_a_person_imports_by_hand_is_no_connector_of_a_person() {
+    let fixture = Fixture::new();
+    let admin = fixture.read(|s| s.user(fixture.admin.user_row)).unwrap();
+    register(&fixture, &importer_id(admin.id).to_string(), &admin);
+    assert_eq!(codes(&fixture), Vec::<&str>::new());
+    let person = fixture.user_with("Jane", &[names::CONNECTOR_API], &[]);
+    register(&fixture, &importer_id(person.id).to_string(), &person);
+    register(&fixture, "as person", &person);
+    assert_eq!(codes(&fixture), ["connector_as_person"]);
 }
 
 #[test]

@@ -49,25 +49,26 @@ impl Resolution<'_> {
         let services = self.state.services();
         let connectors = &services.connectors;
         let actor = self.actor()?;
+        let acting = self.caller.acting()?;
         let id = call.text("id").unwrap_or_default();
         let connector = match call.name {
-            "registerConnector" => connectors.register(actor, registration(call)?)?,
+            "registerConnector" => connectors.register(acting, registration(call)?)?,
             "pingConnector" => connectors.ping(
                 actor,
                 id,
                 call.text("state"),
                 call.argument("connectorInfo").cloned(),
             )?,
-            "resetStateConnector" => connectors.reset_state(actor, id)?,
+            "resetStateConnector" => connectors.reset_state(acting, id)?,
             "connectorStateRestore" => {
                 let version = call
                     .argument("version")
                     .and_then(Value::as_i64)
                     .unwrap_or_default();
-                connectors.restore_state(actor, id, version)?
+                connectors.restore_state(acting, id, version)?
             }
             "deleteConnector" => {
-                connectors.delete(actor, id)?;
+                connectors.delete(acting, id)?;
                 return Ok(Resolved::leaf(id));
             }
             "connectorJWT" => {
@@ -167,7 +168,7 @@ impl Resolution<'_> {
             .is_some_and(|actor| connector.user == Some(actor.user_row));
         // Whoever may see the connector but is not it learns everything but the password.
         let password = if own {
-            self.state.services().connectors.broker_password(id)
+            self.state.services().connectors.broker_password(connector)
         } else {
             String::new()
         };

@@ -124,7 +124,7 @@ pub struct UserAddArgs {
     /// Own maximum confidence, 0 to 100; without it that of the groups counts
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(0..=100))]
     pub max_confidence: Option<u8>,
-    /// Own maximum confidence for one entity type, e.g. Report=30; may be given several times
+    /// Own maximum confidence for one entity type, e.g. Report=30, besides --max-confidence; may be given several times
     #[arg(long = "confidence", value_name = "TYPE=N", value_parser = type_confidence, requires = "max_confidence")]
     pub overrides: Vec<(String, u8)>,
     /// From when on it is refused, e.g. 2027-01-31 or 2027-01-31T12:00:00Z
@@ -161,7 +161,7 @@ pub struct UserEditArgs {
     /// Own maximum confidence, 0 to 100
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(0..=100))]
     pub max_confidence: Option<u8>,
-    /// Own maximum confidence for one entity type, e.g. Report=30; replaces those that are set; may be given several times
+    /// Own maximum confidence for one entity type, e.g. Report=30, besides --max-confidence; replaces those that are set; may be given several times
     #[arg(long = "confidence", value_name = "TYPE=N", value_parser = type_confidence, requires = "max_confidence")]
     pub overrides: Vec<(String, u8)>,
     /// No own maximum confidence any more: that of the groups counts
@@ -197,13 +197,13 @@ pub struct UserEditArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "PascalCase")]
 pub enum AccountStatus {
-    /// It is.
+    /// Let in.
     Active,
-    /// Switched off.
+    /// Kept out: switched off.
     Inactive,
-    /// Locked.
+    /// Kept out until it is unlocked.
     Locked,
-    /// Its time is over.
+    /// Kept out: its time is over.
     Expired,
 }
 
@@ -537,8 +537,8 @@ pub struct AuditArgs {
     /// Only what this user did: id, e-mail address or name
     #[arg(long)]
     pub user: Option<String>,
-    /// Only events of this type: authentication, read, mutation, file or command; may be given several times
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Only events of this type; may be given several times
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["authentication", "read", "mutation", "file", "command"])]
     pub types: Vec<String>,
     /// Only events of this scope, e.g. login, create, update, delete, unauthorized; may be given several times
     #[arg(long = "scope", value_name = "SCOPE")]
