@@ -2,6 +2,7 @@
 
 mod crash;
 mod own;
+mod together;
 
 use std::{
     path::Path,
