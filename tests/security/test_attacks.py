@@ -569,6 +569,23 @@ def test_nobody_writes_to_the_queue_of_another_connector(world):
         Publisher(world.platform, own["config"], user=others["config"]["connection"]["user"])
 
 
+def test_who_lost_a_connector_publishes_nothing_with_the_rights_of_its_new_user(world):
+    """The administrator takes a connector over: an open connection ends, and the former credentials open none."""
+    connector = world.connector(30)
+    registered = world.register(connector)
+    with Publisher(world.platform, registered["config"]) as publisher:
+        taken = api.register(world.platform, world.platform.admin.token, registered["id"])
+        assert taken["config"]["connection"]["pass"] != registered["config"]["connection"]["pass"]
+        with pytest.raises((pika.exceptions.AMQPConnectionError, pika.exceptions.ChannelWrongStateError)):
+            for _ in range(1000):
+                publisher.connection.process_data_events(0.01)
+                publisher.publish(message("no bundle"))
+    with pytest.raises(pika.exceptions.AMQPConnectionError):
+        Publisher(world.platform, registered["config"])
+    with Publisher(world.platform, taken["config"]) as publisher:
+        publisher.publish(message(stix.bundle([])))
+
+
 def test_asking_why_tells_nothing_of_what_is_hidden(world):
     """Who may not see an object is told that there is none, also by the explanation of another one's rights."""
     secret = world.add("malware", markings=("TLP:RED",), confidence=77)

@@ -38,7 +38,7 @@ impl PlatformKey {
         mac.finalize().into_bytes().into()
     }
 
-    /// The broker password of a connector; it changes with the epoch of the connector's lease.
+    /// The broker password of a connector; it changes with the epoch, which is the row of the user that the connector belongs to.
     #[must_use]
     pub fn broker_password(&self, connector_id: &str, epoch: i64) -> String {
         BASE64_URL_SAFE_NO_PAD

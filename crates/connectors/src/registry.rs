@@ -231,8 +231,24 @@ impl Connectors {
         if let Some(disconnect) = self.disconnect.get() {
             disconnect(id);
         }
-        self.queues.purge(&push(id)).wait()?;
-        Ok(())
+        let queue = push(id);
+        if self
+            .queues
+            .depth(&queue)
+            .is_none_or(|depth| depth.messages == 0)
+        {
+            return Ok(());
+        }
+        self.queues.purge(&queue).wait()?;
+        self.store.write(|tx| {
+            tx.delete_pushes_of(id)?;
+            works::close_all(
+                tx,
+                id,
+                "The connector was taken over by another user: what was still waiting is discarded.",
+            )?;
+            Ok(())
+        })
     }
 
     /// A sign of life, with the state and what the connector says of its schedule. The answer's state is what was sent, unless an operator's

@@ -346,13 +346,51 @@ fn the_administrators_own_connector_signs_off_first_and_is_deleted_then() {
 #[test]
 fn the_broker_lets_in_registered_connectors_with_their_own_password() {
     let fixture = Fixture::open();
-    fixture
+    let mut connector = fixture
         .connectors
         .register(&fixture.admin, registration("c"))
         .unwrap();
-    let password = fixture.connectors.broker_password("c");
+    let password = fixture.connectors.broker_password(&connector);
     assert!(fixture.connectors.is_broker_login("c", &password));
     assert!(!fixture.connectors.is_broker_login("c", "wrong"));
-    let unregistered = fixture.connectors.broker_password("d");
+    connector.id = "d".to_owned();
+    let unregistered = fixture.connectors.broker_password(&connector);
     assert!(!fixture.connectors.is_broker_login("d", &unregistered));
+}
+
+#[test]
+fn who_lost_a_connector_neither_logs_in_for_it_nor_leaves_anything_in_its_queue() {
+    let fixture = Fixture::open();
+    let former = fixture.service("Feed");
+    let (told, heard) = std::sync::mpsc::channel();
+    fixture
+        .connectors
+        .on_change_of_hands(move |id| told.send(id.to_owned()).unwrap());
+    let connector = fixture
+        .connectors
+        .register(&former, registration("c"))
+        .unwrap();
+    let password = fixture.connectors.broker_password(&connector);
+    assert!(fixture.connectors.is_broker_login("c", &password));
+    let message = Publish {
+        body: "{}".into(),
+        ..Publish::default()
+    };
+    fixture.queues.publish("push_c", message).wait().unwrap();
+    fixture
+        .connectors
+        .register(&former, registration("c"))
+        .unwrap();
+    assert_eq!(fixture.connectors.depth("c").messages, 1);
+    assert!(heard.try_recv().is_err(), "nothing has changed hands");
+
+    let taken = fixture
+        .connectors
+        .register(&fixture.admin, registration("c"))
+        .unwrap();
+    assert_eq!(heard.try_recv().unwrap(), "c");
+    assert_eq!(fixture.connectors.depth("c").messages, 0);
+    assert!(!fixture.connectors.is_broker_login("c", &password));
+    let password = fixture.connectors.broker_password(&taken);
+    assert!(fixture.connectors.is_broker_login("c", &password));
 }
