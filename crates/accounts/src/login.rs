@@ -307,6 +307,20 @@ pub(crate) fn forget_failures(tx: &mut Tx<'_>, email: &str) -> Result<bool> {
     Ok(tx.clear_login_failures(&account_key(email))?)
 }
 
+/// Keeps the failures of an account whose address changes: a new address must not make room for more guesses.
+pub(crate) fn move_failures(tx: &mut Tx<'_>, from: &str, to: &str) -> Result<()> {
+    let (from, to) = (account_key(from), account_key(to));
+    if from == to {
+        return Ok(());
+    }
+    if let Some(mut failures) = tx.login_failures(&from)? {
+        tx.clear_login_failures(&from)?;
+        failures.key = to;
+        tx.put_login_failures(&failures)?;
+    }
+    Ok(())
+}
+
 fn fail(tx: &mut Tx<'_>, email: &str, origin: Origin<'_>) -> Result<()> {
     let message = format!("detects `login failure` for `{email}`");
     let data = json!({ "provider": "local", "username": email });

@@ -171,8 +171,10 @@ impl Accounts {
         self.store.write(|tx| {
             let mut user = ids::user(tx, id)?;
             guard::may_administer_user(tx, acting.actor, &user)?;
+            let former = user.email.clone();
             let mut changes = Changes::default();
             identity(tx, &mut changes, &mut user, patch.name, patch.email)?;
+            login::move_failures(tx, &former, &user.email)?;
             set_level(&mut changes, &mut user, patch.level)?;
             check::user_profile(&patch.profile)?;
             changes.merge(&mut user.profile, patch.profile);
@@ -212,8 +214,10 @@ impl Accounts {
         };
         self.store.write(|tx| {
             let mut user = me(tx)?;
+            let former = user.email.clone();
             let mut changes = Changes::default();
             identity(tx, &mut changes, &mut user, patch.name, patch.email)?;
+            login::move_failures(tx, &former, &user.email)?;
             check::user_profile(&patch.profile)?;
             changes.merge(&mut user.profile, patch.profile);
             if let Some(hash) = hash {

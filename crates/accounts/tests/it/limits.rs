@@ -93,6 +93,21 @@ fn a_new_password_of_ones_own_needs_the_current_one_and_ends_the_sessions() {
         ),
         "a stolen session does not help to guess the password"
     );
+    let moved = SelfPatch {
+        email: Some("another@example.org".to_owned()),
+        ..SelfPatch::default()
+    };
+    fixture
+        .accounts
+        .edit_self(&Acting::of(&actor), moved, None)
+        .unwrap();
+    assert!(
+        matches!(
+            change(Some("another long password")),
+            Err(AccountError::LoginRefused(_))
+        ),
+        "nor does another address"
+    );
 }
 
 #[test]
