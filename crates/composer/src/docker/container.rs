@@ -104,35 +104,40 @@ impl Docker {
         }
     }
 
-    async fn containers(&self, filters: &Value) -> Result<Vec<Value>, Failure> {
+    /// Containers, and why some of them could not be looked at: the engine has no answer for one that is just being removed.
+    async fn containers(&self, filters: &Value) -> Result<(Vec<Value>, Option<String>), Failure> {
         let filters = client::encode(&filters.to_string());
         let path = format!("/containers/json?all=1&filters={filters}");
         let reply = self.client.ask(Method::GET, &path, None, client::SOON);
         let listed = reply.await?.json()?;
         let mut found = Vec::new();
+        let mut trouble = None;
         for entry in list_of(&listed) {
-            // one that has gone meanwhile is no fault
-            if let Some(container) = self.inspect(text(entry, "/Id")).await? {
-                found.push(container);
+            match self.inspect(text(entry, "/Id")).await {
+                Ok(Some(container)) => found.push(container),
+                // one that has gone meanwhile is no fault
+                Ok(None) => {}
+                Err(failure) => trouble = Some(failure.to_string()),
             }
         }
-        Ok(found)
+        Ok((found, trouble))
     }
 
     pub async fn list(&self) -> Result<Listing, Failure> {
         let label = format!("{COMPOSER}={}", self.settings.composer);
-        let found = self.containers(&json!({"label": [label]})).await?;
+        let (found, incomplete) = self.containers(&json!({"label": [label]})).await?;
         let mut instances: Vec<Instance> = found.iter().map(instance).collect();
         instances.sort_by(|a, b| a.handle.cmp(&b.handle));
         Ok(Listing {
             instances,
-            incomplete: None,
+            incomplete,
         })
     }
 
     pub async fn adoptable(&self) -> Result<Vec<Foreign>, Failure> {
         let mut foreign = Vec::new();
-        for container in self.containers(&json!({})).await? {
+        // what cannot be looked at cannot be adopted
+        for container in self.containers(&json!({})).await?.0 {
             if label(&container, COMPOSER).is_empty()
                 && let Some(found) = self.foreign(&container).await?
             {
@@ -316,7 +321,13 @@ impl Docker {
         if own.is_live() {
             return Ok(());
         }
-        for other in self.list().await?.instances {
+        let listing = self.list().await?;
+        if let Some(why) = listing.incomplete {
+            return Err(Failure::Unavailable(format!(
+                "whether another instance is alive cannot be seen: {why}"
+            )));
+        }
+        for other in listing.instances {
             if other.connector == own.connector && other.is_live() {
                 return Err(Failure::Refused(format!(
                     "the instance {} of this connector is alive; stop it first",
