@@ -360,6 +360,14 @@ def test_the_audit_is_narrowed_by_user_type_scope_outcome_and_number(platform, p
     assert platform.cli("audit", "--type", "mutations").returncode == 2
 
 
+def test_the_audit_goes_on_naming_a_user_that_is_deleted(platform, person):
+    log_in(platform, person["email"], PASSWORD)
+    done(platform, "user", "delete", person["email"])
+    own = done(platform, "audit", "--user", person["id"])["audits"]
+    assert [(entry["event_scope"], entry["user"]["id"]) for entry in own] == [("login", person["id"])]
+    assert "login" in platform.cli("audit", "--user", person["id"]).stdout
+
+
 def test_the_audit_tells_from_where_a_connector_was_registered(platform, account, prefix):
     api.register(platform, account.token, api.new_id(), name=f"placed {prefix}")
     entries = done(platform, "audit", "--type", "mutation", "--since", "1h")["audits"]

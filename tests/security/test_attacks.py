@@ -605,6 +605,20 @@ def test_asking_why_tells_nothing_of_what_is_hidden(world):
     assert (found["allowed"], "TLP:RED" in text_of(found)) == (False, True)
 
 
+def test_dead_letters_show_their_messages_to_those_only_who_see_every_marking(world):
+    """A message that could not be imported was not looked into: it may carry any marking."""
+    manager = ("KNOWLEDGE", "MODULES_MODMANAGE", TOKENS)
+    some, every = world.actor(may=manager, markings=("TLP:GREEN",)), world.actor(may=manager, markings=tuple(MARKINGS))
+    secret = world.name("secret")
+    with Publisher(world.platform, world.register(world.connector())["config"]) as publisher:
+        publisher.publish(json.dumps({"type": "gift", "x": secret}).encode())
+    query = "query { deadLetters { edges { node { reason excerpt } } } }"
+    wait_until(lambda: secret in text_of(world.run(query)), "the message is a dead letter")
+    assert secret in text_of(world.run(query, by=every))
+    told = world.run(query, by=some)
+    assert "gift" in text_of(told) and secret not in text_of(told)
+
+
 def test_works_tell_others_nothing_of_what_is_hidden(world):
     """What a connector could not deliver, or not in full, is shown to its user, not to those of other connectors."""
     owner, stranger = world.connector(20), world.connector(50, markings=("TLP:GREEN",))

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{
     cli::AuditArgs,
@@ -33,7 +34,11 @@ pub fn run(args: &AuditArgs) -> Result<()> {
         filter("timestamp", "lte", json!([until]));
     }
     if let Some(user) = &args.user {
-        let id = lookup::id(&client, Kind::User, user)?;
+        // an id may be that of a deleted user, which no list shows
+        let id = match user.parse::<Uuid>() {
+            Ok(id) => id.to_string(),
+            Err(_) => lookup::id(&client, Kind::User, user)?,
+        };
         filter("user_id", "eq", json!([id]));
     }
     if !args.types.is_empty() {

@@ -11,7 +11,13 @@ use crate::{StoreError, error::Result};
 const APPLICATION_ID: i64 = 0x4643_5449;
 
 /// The migrations in order; number n is at index n-1. Never edit one that was released: add another.
-const MIGRATIONS: &[(&str, &str)] = &[("initial", include_str!("../schema/0001_initial.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("initial", include_str!("../schema/0001_initial.sql")),
+    (
+        "former_users",
+        include_str!("../schema/0002_former_users.sql"),
+    ),
+];
 
 /// Brings the database to the newest version, in one transaction per migration.
 pub fn migrate(conn: &mut Connection, path: &Path, now: Millis) -> Result<()> {

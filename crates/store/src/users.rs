@@ -114,6 +114,32 @@ impl Snapshot<'_> {
         self.one_user("id = ?1", row)
     }
 
+    /// Who the user of a row number was that is deleted: its public id, address and name, and nothing else.
+    pub fn former_user(&self, row: i64) -> Result<Option<User>> {
+        Ok(self.former("id = ?1", row)?.pop())
+    }
+
+    /// The deleted users of a public id, as [`Snapshot::former_user`] tells them: several when one was made again with a fixed id.
+    pub fn former_users(&self, id: Uuid) -> Result<Vec<User>> {
+        self.former("uuid = ?1", id.as_bytes().as_slice())
+    }
+
+    fn former(&self, condition: &str, parameter: impl ToSql) -> Result<Vec<User>> {
+        let sql = format!("SELECT id, uuid, email, name FROM former_user WHERE {condition}");
+        let mut statement = self.sql(&sql)?;
+        let mut rows = statement.query(params![parameter])?;
+        let mut users = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (email, name): (String, String) = (row.get(2)?, row.get(3)?);
+            users.push(User {
+                row: row.get(0)?,
+                status: UserStatus::Inactive,
+                ..User::new(Uuid::from_bytes(row.get(1)?), &email, &name, 0)
+            });
+        }
+        Ok(users)
+    }
+
     /// The user of a public id.
     pub fn user_by_id(&self, id: Uuid) -> Result<Option<User>> {
         self.one_user("uuid = ?1", id.as_bytes().as_slice())
@@ -190,6 +216,8 @@ impl Tx<'_> {
 
     /// Deletes a user with its tokens, sessions and memberships; whether there was one.
     pub fn delete_user(&mut self, row: i64) -> Result<bool> {
+        self.sql("INSERT OR REPLACE INTO former_user(id, uuid, email, name) SELECT id, uuid, email, name FROM user WHERE id = ?1")?
+            .execute([row])?;
         for table in ["token", "session", "membership", "user_organization"] {
             self.sql(&format!("DELETE FROM {table} WHERE user = ?1"))?
                 .execute([row])?;

@@ -159,6 +159,10 @@ impl Resolution<'_> {
             "user_id" | "members_user" => {
                 let ids: Vec<Uuid> = texts.iter().filter_map(|id| id.parse().ok()).collect();
                 query.actors = self.users(&ids)?.iter().map(|user| user.row).collect();
+                for id in ids {
+                    let former = self.read(|snapshot| Ok(snapshot.former_users(id)?))?;
+                    query.actors.extend(former.iter().map(|user| user.row));
+                }
                 return Ok(!query.actors.is_empty());
             }
             other => {
@@ -180,7 +184,10 @@ impl Resolution<'_> {
             .flatten()
         {
             if let std::collections::hash_map::Entry::Vacant(place) = users.entry(row) {
-                let user = self.read(|snapshot| Ok(snapshot.user(row)?))?;
+                let user = self.read(|snapshot| match snapshot.user(row)? {
+                    None => Ok(snapshot.former_user(row)?),
+                    known => Ok(known),
+                })?;
                 place.insert(user.map(Arc::new));
             }
         }

@@ -249,10 +249,16 @@ impl Resolution<'_> {
             .map_err(failed)?;
         let has_next = letters.len() > first;
         letters.truncate(first);
+        // the body holds what was delivered, whatever its markings
+        let actor = self.actor()?;
+        let readable = self.read(|snapshot| super::works::sees_every_marking(snapshot, actor))?;
         let mut items = Vec::with_capacity(letters.len());
         for letter in letters {
-            let body = queues.dead_letter_body_of(letter.id).map_err(failed)?;
-            let excerpt = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into_owned();
+            let mut excerpt = String::new();
+            if readable {
+                let body = queues.dead_letter_body_of(letter.id).map_err(failed)?;
+                excerpt = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into_owned();
+            }
             let data = json!({
                 "id": letter.id.to_string(),
                 "connector_id": letter.queue.strip_prefix("push_").or_else(|| letter.queue.strip_prefix("listen_")).unwrap_or(&letter.queue),

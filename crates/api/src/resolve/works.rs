@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ferrocti_access::{Action, may, names};
+use ferrocti_access::{Action, Actor, may, names};
 use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_ingest::partial::Partial;
 use ferrocti_ingest::works::{self, ExpectError, Failure, NewWork};
 use ferrocti_model::StixId;
 use ferrocti_model::clock::format_date;
-use ferrocti_store::{NoteKind, Tx, Work, WorkOrder, WorkQuery, WorkStatus};
+use ferrocti_store::{NoteKind, Snapshot, Tx, Work, WorkOrder, WorkQuery, WorkStatus};
 use serde_json::{Value, json};
 
 use super::graph::{after_row, cursor, first};
@@ -316,14 +316,8 @@ impl Resolution<'_> {
             if [work.user, owner].contains(&Some(actor.user_row)) {
                 return Ok(true);
             }
-            let markings: Vec<StixId> = ferrocti_accounts::markings(snapshot)?
-                .into_iter()
-                .map(|marking| marking.id)
-                .collect();
-            let all = Action::See {
-                markings: &markings,
-            };
-            Ok(may(actor, Action::Use(names::MODULES_MANAGE)).is_ok() && may(actor, all).is_ok())
+            Ok(may(actor, Action::Use(names::MODULES_MANAGE)).is_ok()
+                && sees_every_marking(snapshot, actor)?)
         })
     }
 
@@ -351,6 +345,18 @@ impl Resolution<'_> {
             Node::Data("WorkMessage", data)
         })))
     }
+}
+
+/// Whether a user may see what carries any marking, and so also what was delivered and not looked into.
+pub(super) fn sees_every_marking(snapshot: &Snapshot<'_>, actor: &Actor) -> Result<bool, Fault> {
+    let markings: Vec<StixId> = ferrocti_accounts::markings(snapshot)?
+        .into_iter()
+        .map(|marking| marking.id)
+        .collect();
+    let all = Action::See {
+        markings: &markings,
+    };
+    Ok(may(actor, all).is_ok())
 }
 
 fn failures(error: Option<&Value>) -> Vec<Failure> {

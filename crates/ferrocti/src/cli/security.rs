@@ -534,7 +534,7 @@ pub struct AuditArgs {
     /// Until when
     #[arg(long, value_name = "DATE|AGE", value_parser = moment)]
     pub until: Option<String>,
-    /// Only what this user did: id, e-mail address or name
+    /// Only what this user did: id, e-mail address or name; of a deleted user the id
     #[arg(long)]
     pub user: Option<String>,
     /// Only events of this type; may be given several times

@@ -105,6 +105,12 @@ pub fn deleted_user_takes_everything_of_it_along(open: Open) {
         assert!(!tx.add_member(group.row, gone.row)?, "a member already");
         assert!(tx.delete_user(gone.row)?);
         assert!(!tx.delete_user(gone.row)?);
+        let former = tx
+            .former_user(gone.row)?
+            .expect("the audit goes on naming it");
+        assert_eq!((former.id, &former.email), (gone.id, &gone.email));
+        assert_eq!(former.password, None);
+        assert_eq!(tx.former_users(gone.id)?, [former]);
         Ok(())
     });
     assert_eq!(fixture.read(|s| s.tokens_of(gone.row)), []);
