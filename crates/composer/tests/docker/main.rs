@@ -221,7 +221,7 @@ async fn limits_and_mounts_hold() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_not_in_the_image_is_named_when_it_is_started() {
+async fn a_program_that_is_not_in_the_image_ends_at_once_and_the_log_names_it() {
     let Some(mut bench) = containers().await else {
         return;
     };
@@ -231,11 +231,13 @@ async fn a_program_that_is_not_in_the_image_is_named_when_it_is_started() {
         reference: IMAGE.to_owned(),
         command: Some(vec!["/no/such/program".to_owned()]),
     };
-    orchestrator.prepare(&definition).await.unwrap();
-    let handle = orchestrator.create(&definition).await.unwrap();
-    let outcome = orchestrator.start(&handle).await;
-    let instance = find(&orchestrator, &handle).await.unwrap();
-    assert!(!instance.is_live(), "{outcome:?} {instance:?}");
+    let handle = run(&orchestrator, &definition).await;
+    assert_ne!(wait_for_end(&orchestrator, &handle).await, Some(0));
+    let page = orchestrator
+        .logs(&handle, &LogQuery::default())
+        .await
+        .unwrap();
+    assert!(page.lines.concat().contains("/no/such/program"), "{page:?}");
 }
 
 #[tokio::test]
