@@ -153,7 +153,10 @@ impl Editor<'_, '_, '_> {
         } else {
             let found = self.targets(stored, reference, &idents)?;
             if edit.operation == EditOperation::Replace || !reference.multiple {
-                targets.after = self.hidden(reference, &targets.after)?;
+                let hidden = self.hidden(&targets.after)?;
+                // a single target that another one takes the place of is gone, whoever sees it
+                let kept = reference.multiple || found.is_empty();
+                targets.after = if kept { hidden } else { Vec::new() };
             }
             self.unite(reference, &mut targets.after, &found)?;
         }

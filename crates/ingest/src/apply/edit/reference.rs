@@ -158,18 +158,12 @@ impl Editor<'_, '_, '_> {
         Ok(may(&self.source.actor, action)?)
     }
 
-    /// Of several targets those that the actor may not see: who sets the others does not know of them, and leaves them.
-    pub(super) fn hidden(
-        &mut self,
-        reference: &Reference,
-        targets: &[Iid],
-    ) -> Result<Vec<Iid>, EditError> {
+    /// Those targets that the actor may not see: who sets or clears the others does not know of them, and leaves them.
+    pub(super) fn hidden(&mut self, targets: &[Iid]) -> Result<Vec<Iid>, EditError> {
         let mut hidden = Vec::new();
-        if reference.multiple {
-            for target in targets {
-                if !self.engine.visible(*target, &self.source.actor)? {
-                    hidden.push(*target);
-                }
+        for target in targets {
+            if !self.engine.visible(*target, &self.source.actor)? {
+                hidden.push(*target);
             }
         }
         Ok(hidden)

@@ -391,6 +391,19 @@ fn what_is_hidden_is_neither_named_nor_lost() {
         platform.targets(id_of(&report), "objects"),
         std::slice::from_ref(&kept)
     );
+    let author = with(
+        organization(3, "a secret author"),
+        json!({"object_marking_refs": [TLP_RED]}),
+    );
+    let written = with(
+        malware(4, "written"),
+        json!({"created_by_ref": id_of(&author)}),
+    );
+    platform.import(&[author.clone(), written.clone()]);
+    let nobody = [edit("createdBy", json!([]))];
+    platform.patch(&user, id_of(&written), &nobody).unwrap();
+    let author = platform.get(id_of(&author)).standard.to_string();
+    assert_eq!(platform.targets(id_of(&written), "createdBy"), [author]);
     let denied = platform.patch(&user, id_of(&open), &[edit("name", json!("secret"))]);
     let text = denied.unwrap_err().to_string();
     assert!(
