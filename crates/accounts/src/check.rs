@@ -81,9 +81,10 @@ pub(crate) fn email(email: &str) -> Result<String> {
     let well_formed = email.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty() && !domain.is_empty() && !domain.contains('@')
     });
-    let clean = !email
+    // no invisible characters either: an address must not look like another one's
+    let clean = email
         .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || "<>\"`,;".contains(c));
+        .all(|c| (c.is_ascii_graphic() || c.is_alphanumeric()) && !"<>\"`,;".contains(c));
     if well_formed && clean && (5..=254).contains(&email.len()) {
         Ok(ferrocti_store::fold::fold(email).into_owned())
     } else {
@@ -175,6 +176,12 @@ mod tests {
             ("jane doe@example.org", None),
             ("jane@example.org\r\nx", None),
             ("<jane@example.org>", None),
+            ("jane@example.org\u{200b}", None),
+            ("jane\u{202e}@example.org", None),
+            (
+                "j\u{fc}rgen@m\u{fc}nchen.example",
+                Some("jurgen@munchen.example"),
+            ),
         ] {
             assert_eq!(email(text).ok().as_deref(), expected, "{text}");
         }
