@@ -160,15 +160,21 @@ impl Orchestrator for ProcessOrchestrator {
             for (kill, patience) in [(false, grace), (true, KILLED_WITHIN)] {
                 let end = tokio::time::Instant::now() + patience;
                 let mut left = signal(kill).await?;
-                while !left.is_empty() && tokio::time::Instant::now() < end {
+                loop {
+                    if left.is_empty() {
+                        if gone().await? {
+                            return Ok(());
+                        }
+                        // a process that was forked meanwhile carries the mark too
+                        left = signal(kill).await?;
+                    }
+                    if tokio::time::Instant::now() >= end {
+                        break;
+                    }
                     tokio::time::sleep(LOOK_EVERY).await;
                     left.retain(|process| {
                         proc_fs::look_up(process.pid).is_some_and(|now| now.ticks == process.ticks)
                     });
-                }
-                // a process that was forked meanwhile carries the mark too
-                if left.is_empty() && gone().await? {
-                    return Ok(());
                 }
             }
             Err(Failure::Unavailable(format!(
