@@ -10,7 +10,7 @@ use ferrocti_store::{AuditEntry, AuditQuery, User};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::graph::{after_row, cursor, first};
+use super::graph::{behind, cursor, first};
 use super::record::{Record, Shown, value};
 use super::{Answer, Connection, Node, Resolution};
 use crate::fault::Fault;
@@ -44,11 +44,7 @@ impl Resolution<'_> {
         let Some(mut query) = self.asked_for(call)? else {
             return Ok(Resolved::Node(Node::Connection(Arc::default())));
         };
-        query.after = call
-            .text("after")
-            .filter(|after| !after.is_empty())
-            .map(after_row)
-            .transpose()?;
+        query.after = behind(call)?;
         query.ascending = call.text("orderMode") == Some("asc");
         query.limit = first.saturating_add(1);
         let mut entries = self.read(|snapshot| Ok(snapshot.audits(&query)?))?;

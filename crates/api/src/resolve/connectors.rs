@@ -232,11 +232,7 @@ impl Resolution<'_> {
 
     fn dead_letters(&self, call: &FieldCall<'_>) -> Answer<'static> {
         let first = super::graph::first(call, LETTERS)?;
-        let before = call
-            .text("after")
-            .filter(|after| !after.is_empty())
-            .map(super::graph::after_row)
-            .transpose()?;
+        let before = super::graph::behind(call)?;
         let queues = &self.state.services().queues;
         let failed = |error: ferrocti_broker::QueueError| Fault::from_connectors(&error.into());
         let limit = u32::try_from(first.saturating_add(1)).unwrap_or(u32::MAX);

@@ -32,6 +32,14 @@ pub(super) fn first(call: &FieldCall<'_>, default: usize) -> Result<usize, Fault
     }
 }
 
+/// Behind which row the page of a client begins; `None`: with the first.
+pub(super) fn behind(call: &FieldCall<'_>) -> Result<Option<Iid>, Fault> {
+    call.text("after")
+        .filter(|after| !after.is_empty())
+        .map(after_row)
+        .transpose()
+}
+
 /// One page of objects in order of creation.
 pub(super) fn page<'p>(call: &FieldCall<'_>, objects: Vec<Arc<Stored>>) -> Answer<'p> {
     let first = first(call, NESTED_PAGE)?;
@@ -39,11 +47,7 @@ pub(super) fn page<'p>(call: &FieldCall<'_>, objects: Vec<Arc<Stored>>) -> Answe
         .argument("all")
         .and_then(Value::as_bool)
         .unwrap_or(false);
-    let after = call
-        .text("after")
-        .filter(|after| !after.is_empty())
-        .map(after_row)
-        .transpose()?;
+    let after = behind(call)?;
     let types: Vec<&str> = ["types", "entityTypes"]
         .iter()
         .filter_map(|name| call.argument(name)?.as_array())
@@ -81,7 +85,7 @@ pub(super) fn cursor(iid: Iid) -> String {
 }
 
 /// The row behind which a page starts.
-pub(super) fn after_row(cursor: &str) -> Result<Iid, Fault> {
+fn after_row(cursor: &str) -> Result<Iid, Fault> {
     let text = BASE64_STANDARD
         .decode(cursor)
         .ok()
@@ -213,11 +217,7 @@ impl Resolution<'_> {
             return Ok(Resolved::Node(Node::Connection(Arc::default())));
         }
         let first = first(call, NESTED_PAGE)?;
-        let after = call
-            .text("after")
-            .filter(|after| !after.is_empty())
-            .map(after_row)
-            .transpose()?;
+        let after = behind(call)?;
         let mut iids = self.at(
             stored.iid,
             Side::Both,

@@ -10,7 +10,7 @@ use ferrocti_model::representative::representative;
 use ferrocti_store::{HistoryEntry, Operation, Stored, User};
 use serde_json::{Value, json};
 
-use super::graph::{after_row, cursor, first};
+use super::graph::{behind, cursor, first};
 use super::record::{Record, Shown, value};
 use super::{Answer, Connection, Node, Resolution};
 use crate::fault::Fault;
@@ -31,11 +31,7 @@ struct Wanted {
 impl Resolution<'_> {
     pub(super) fn history(&self, call: &FieldCall<'_>) -> Answer<'static> {
         let first = first(call, PAGE)?;
-        let after = call
-            .text("after")
-            .filter(|after| !after.is_empty())
-            .map(after_row)
-            .transpose()?;
+        let after = behind(call)?;
         let ascending = call.text("orderMode") == Some("asc");
         let wanted = wanted(call)?;
         let mut entries: Vec<(HistoryEntry, Arc<Stored>)> = Vec::new();

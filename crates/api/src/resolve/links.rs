@@ -13,7 +13,7 @@ use ferrocti_store::{Iid, Stored};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::graph::{after_row, cursor, first};
+use super::graph::{behind, cursor, first};
 use super::list::texts;
 use super::{Answer, Connection, Link, Node, Resolution};
 use crate::fault::Fault;
@@ -235,11 +235,7 @@ pub(super) fn id(link: &Link) -> String {
 
 fn page<'p>(call: &FieldCall<'_>, links: Vec<Link>) -> Answer<'p> {
     let limit = first(call, PAGE)?;
-    let after = call
-        .text("after")
-        .filter(|after| !after.is_empty())
-        .map(after_row)
-        .transpose()?;
+    let after = behind(call)?;
     let start = after
         .and_then(|after| usize::try_from(after).ok())
         .unwrap_or(0);

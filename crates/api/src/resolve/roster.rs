@@ -7,7 +7,7 @@ use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_model::filter::{Filter, FilterGroup, Mode, Operator};
 use serde_json::{Map, Value};
 
-use super::graph::{MAX_PAGE, after_row, cursor, first};
+use super::graph::{MAX_PAGE, behind, cursor, first};
 use super::{Answer, Connection, Node};
 use crate::fault::Fault;
 
@@ -61,11 +61,7 @@ pub(super) fn page<'p>(
     }
     let first = first(call, page)?;
     let total = entries.len() as u64;
-    let after = call
-        .text("after")
-        .filter(|after| !after.is_empty())
-        .map(after_row)
-        .transpose()?;
+    let after = behind(call)?;
     let start = match after {
         None => 0,
         Some(row) => {

@@ -11,7 +11,7 @@ use ferrocti_model::clock::format_date;
 use ferrocti_store::{NoteKind, Snapshot, Tx, Work, WorkOrder, WorkQuery, WorkStatus};
 use serde_json::{Value, json};
 
-use super::graph::{after_row, cursor, first};
+use super::graph::{behind, cursor, first};
 use super::{Answer, Connection, Node, Resolution};
 use crate::fault::Fault;
 
@@ -35,12 +35,7 @@ impl Resolution<'_> {
 
     fn work_list(&self, call: &FieldCall<'_>) -> Answer<'static> {
         let limit = first(call, PAGE)?;
-        let offset = call
-            .text("after")
-            .filter(|after| !after.is_empty())
-            .map(after_row)
-            .transpose()?
-            .unwrap_or(0);
+        let offset = behind(call)?.unwrap_or(0);
         let offset = usize::try_from(offset).unwrap_or(0);
         let mut query = WorkQuery {
             limit,
