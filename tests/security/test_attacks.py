@@ -605,6 +605,24 @@ def test_asking_why_tells_nothing_of_what_is_hidden(world):
     assert (found["allowed"], "TLP:RED" in text_of(found)) == (False, True)
 
 
+def test_who_does_not_hold_a_marking_neither_changes_nor_deletes_it(world):
+    """Deleting TLP:RED, or putting it below TLP:GREEN, would open everything that carries it."""
+    may = ("KNOWLEDGE", "KNOWLEDGE_KNUPDATE", "SETTINGS_SETMARKINGS", TOKENS)
+    keeper = world.actor(may=may, markings=("TLP:GREEN",))
+    red = world.add("report", markings=("TLP:RED",))
+    for act in (
+        lambda: world.patch(MARKINGS["TLP:RED"], by=keeper, root="markingDefinitionEdit", x_opencti_order=[1]),
+        lambda: world.patch(MARKINGS["TLP:RED"], by=keeper, root="markingDefinitionEdit", definition_type=["PAP"]),
+        lambda: world.delete(MARKINGS["TLP:RED"], by=keeper, root="markingDefinitionEdit"),
+        lambda: world.delete(MARKINGS["TLP:RED"], by=keeper, root="stixEdit"),
+    ):
+        with pytest.raises(GraphQLError) as refused:
+            act()
+        assert "missing markings" in refused.value.message, refused.value
+    assert not world.sees(keeper, red["id"])
+    world.patch(MARKINGS["TLP:GREEN"], by=keeper, root="markingDefinitionEdit", x_opencti_color=["#2e7d32"])
+
+
 def test_dead_letters_show_their_messages_to_those_only_who_see_every_marking(world):
     """A message that could not be imported was not looked into: it may carry any marking."""
     manager = ("KNOWLEDGE", "MODULES_MODMANAGE", TOKENS)

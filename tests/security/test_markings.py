@@ -229,9 +229,9 @@ def _(world: World) -> None:
 
 @case(67, "a new order of a marking changes who sees it, and is audited")
 def _(world: World) -> None:
-    keeper = world.actor(may=("KNOWLEDGE", "SETTINGS_SETMARKINGS", TOKENS))
     kind = world.name("kind")
     low, high = world.new_marking(kind, 2), world.new_marking(kind, 3)
+    keeper = world.actor(may=("KNOWLEDGE", "SETTINGS_SETMARKINGS", TOKENS), markings=(high,))
     actor = world.actor(may=READER, markings=(low,))
     report = world.add("report", markings=(high,))
     assert not world.sees(actor, report["id"])

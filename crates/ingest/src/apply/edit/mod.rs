@@ -152,7 +152,16 @@ impl<'x, 'e, 't> Editor<'x, 'e, 't> {
         {
             return Err(missing());
         }
-        self.engine.tx.load_one(iid)?.ok_or_else(missing)
+        let stored = self.engine.tx.load_one(iid)?.ok_or_else(missing)?;
+        if kind.name == "Marking-Definition" {
+            // its order and its end decide who sees what carries it: nobody opens that way what is hidden from himself
+            let markings = [stored.standard];
+            let action = Action::Mark {
+                markings: &markings,
+            };
+            may(&self.source.actor, action)?;
+        }
+        Ok(stored)
     }
 
     /// Whether the actor may change objects of a type in this way at all.
