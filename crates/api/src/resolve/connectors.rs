@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ferrocti_accounts::{Acting, Scope, Subject, record};
 use ferrocti_broker::queue::DeadLetterQuery;
 use ferrocti_connectors::{Registration, is_active};
 use ferrocti_graphql::{FieldCall, Resolved};
@@ -77,17 +78,21 @@ impl Resolution<'_> {
                 ));
             }
             "deadLetterReplay" => {
+                let letter = letter(id)?;
+                self.record_letter(&acting, Scope::Update, "replay", id)?;
                 services
                     .queues
-                    .replay(letter(id)?)
+                    .replay(letter)
                     .wait()
                     .map_err(|error| Fault::functional(error.to_string()))?;
                 return Ok(Resolved::leaf(id));
             }
             "deadLetterDiscard" => {
+                let letter = letter(id)?;
+                self.record_letter(&acting, Scope::Delete, "discard", id)?;
                 services
                     .queues
-                    .discard(letter(id)?)
+                    .discard(letter)
                     .wait()
                     .map_err(|error| Fault::functional(error.to_string()))?;
                 return Ok(Resolved::leaf(id));
@@ -95,6 +100,27 @@ impl Resolution<'_> {
             other => return Err(Fault::unsupported(format!("{other} is not served."))),
         };
         Ok(Resolved::Node(Node::Connector(Arc::new(connector))))
+    }
+
+    /// Records what somebody asks of a dead letter. The queues have a file of their own, so that the line stands before the deed: it may tell of
+    /// one that failed, but never misses one.
+    fn record_letter(
+        &self,
+        acting: &Acting<'_>,
+        scope: Scope,
+        deed: &str,
+        id: &str,
+    ) -> Result<(), Fault> {
+        let subject = Subject {
+            kind: "Dead-Letter",
+            id,
+            name: id,
+        };
+        let message = format!("asks to {deed} the dead letter `{id}`");
+        self.state
+            .services()
+            .store
+            .write(|tx| Ok::<_, Fault>(record(tx, acting, scope, Some(subject), &message, None)?))
     }
 
     /// A field of a connector.

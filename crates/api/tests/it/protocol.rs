@@ -498,6 +498,22 @@ fn dead_letters_are_listed_replayed_and_discarded() {
         fixture.fail("mutation { deadLetterDiscard(id: \"77\") }", json!({}))["name"],
         "FUNCTIONAL_ERROR"
     );
+    let audits = fixture.run(
+        "query { audits(first: 20) { edges { node { event_scope context_data { entity_id message } } } } }",
+        json!({}),
+    );
+    for (scope, deed, id) in [
+        ("update", "replay", &node["id"]),
+        ("delete", "discard", &rest["edges"][0]["node"]["id"]),
+    ] {
+        let message = format!("asks to {deed} the dead letter `{}`", id.as_str().unwrap());
+        let lines = audits["audits"]["edges"].as_array().unwrap();
+        assert!(
+            lines.iter().any(|line| line["node"]["event_scope"] == scope
+                && line["node"]["context_data"]["message"] == message.as_str()),
+            "{message}: {audits}"
+        );
+    }
 }
 
 #[test]
