@@ -1,4 +1,4 @@
-//! What every way of giving rights asks: nobody gives more than he has, and somebody must remain who can administer the platform.
+//! What every way of giving rights asks: only who may do everything lets others do everything, and somebody must remain who can administer the platform.
 
 use ferrocti_access::{Action, Actor, Capabilities, may, names};
 use ferrocti_store::{Snapshot, Tx, User};

@@ -467,17 +467,23 @@ impl Connectors {
             .broker_password(&connector.id, connector.user.unwrap_or_default())
     }
 
-    /// Whether somebody who logs in at the broker is a registered connector with its own password.
+    /// Whether somebody who logs in at the broker is a registered connector with its own password, whose user is let in.
     #[must_use]
     pub fn is_broker_login(&self, user: &str, password: &str) -> bool {
-        let known = self
-            .store
-            .read(|snapshot| Ok::<_, ConnectorError>(snapshot.connector(user)?));
-        let owner = known.ok().flatten().and_then(|connector| connector.user);
-        let right = self
-            .key
-            .is_broker_password(user, owner.unwrap_or_default(), password);
-        right && owner.is_some()
+        let known = self.store.read(|snapshot| {
+            let owner = snapshot
+                .connector(user)?
+                .and_then(|connector| connector.user);
+            let let_in = match owner {
+                Some(owner) => ferrocti_accounts::rights(snapshot, owner)?.is_some(),
+                None => false,
+            };
+            Ok::<_, ConnectorError>((owner.unwrap_or_default(), let_in))
+        });
+        // the password is looked at in any case, so that the time tells nothing
+        let (owner, let_in) = known.unwrap_or_default();
+        let right = self.key.is_broker_password(user, owner, password);
+        right && let_in
     }
 
     /// The platform's public signing key, as a JSON text.

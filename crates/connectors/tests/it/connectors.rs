@@ -1,10 +1,11 @@
 //! Registration, ping, state, queues, deletion.
 
+use ferrocti_accounts::{Acting, UserPatch};
 use ferrocti_broker::Publish;
 use ferrocti_connectors::{ConnectorError, Registration, is_active};
 use ferrocti_ingest::works::{self, NewWork};
 use ferrocti_model::clock::Clock;
-use ferrocti_store::{StoreError, WorkStatus};
+use ferrocti_store::{StoreError, UserStatus, WorkStatus};
 use serde_json::json;
 
 use crate::support::Fixture;
@@ -356,6 +357,28 @@ fn the_broker_lets_in_registered_connectors_with_their_own_password() {
     connector.id = "d".to_owned();
     let unregistered = fixture.connectors.broker_password(&connector);
     assert!(!fixture.connectors.is_broker_login("d", &unregistered));
+}
+
+#[test]
+fn the_broker_lets_in_nobody_whose_account_is_locked() {
+    let fixture = Fixture::open();
+    let feed = fixture.service("Feed");
+    let connector = fixture
+        .connectors
+        .register(&feed, registration("c"))
+        .unwrap();
+    let password = fixture.connectors.broker_password(&connector);
+    assert!(fixture.connectors.is_broker_login("c", &password));
+    let patch = UserPatch {
+        status: Some(UserStatus::Locked),
+        ..UserPatch::default()
+    };
+    let acting = Acting::of(&fixture.admin);
+    fixture
+        .accounts
+        .edit_user(&acting, &feed.user_id.to_string(), patch)
+        .unwrap();
+    assert!(!fixture.connectors.is_broker_login("c", &password));
 }
 
 #[test]
