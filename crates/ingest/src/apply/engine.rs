@@ -332,10 +332,14 @@ impl<'e, 't> Engine<'e, 't> {
         if let Some(seen) = self.seen.get(&(actor.user_row, set)) {
             return Ok(*seen);
         }
-        let mut seen = true;
+        let mut markings = Vec::new();
         for member in self.tx.marking_members(set)? {
-            seen &= actor.may_use_marking(self.marking(member)?.standard);
+            markings.push(self.marking(member)?.standard);
         }
+        let action = Action::See {
+            markings: &markings,
+        };
+        let seen = may(actor, action).is_ok();
         self.seen.insert((actor.user_row, set), seen);
         Ok(seen)
     }
