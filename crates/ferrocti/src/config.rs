@@ -2,6 +2,7 @@
 //!
 //! Upstream's `APP__…` names are accepted as aliases so that existing compose files carry over; see `docs/reference/configuration.md`.
 
+mod composer;
 mod table;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use composer::{CatalogSettings, Commands, ComposerSettings, Docker, Way};
 use ferrocti_access::token;
 use ferrocti_api::{Network, SecureCookie};
 use ferrocti_model::clock::Millis;
@@ -57,6 +59,12 @@ pub struct Settings {
     pub max_body_mib: u32,
     /// Largest size of one queue, in MiB; publishers are held back beyond it.
     pub max_queue_mib: u32,
+    /// The way out of this network.
+    pub way: Way,
+    /// Catalogs of connectors.
+    pub catalog: CatalogSettings,
+    /// The composer that runs inside, or as an agent.
+    pub composer: ComposerSettings,
     /// Log filter, e.g. `info` or `ferrocti_ingest=debug`.
     pub log: String,
     /// Write the log as JSON lines.
@@ -197,7 +205,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
             key,
             Given {
                 value: value.clone(),
-                origin: format!("flag --{}", key.replace(['_', '.'], "-")),
+                origin: format!("flag --{}", flag(key)),
             },
         );
     }
@@ -216,6 +224,13 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         settings: interpret(&given)?,
         ignored,
     })
+}
+
+/// The flag of a setting. Those of the composer are flags of `ferrocti composer` alone and go without its name.
+fn flag(key: &str) -> String {
+    key.strip_prefix("composer.")
+        .unwrap_or(key)
+        .replace(['_', '.'], "-")
 }
 
 /// The table of settings as text: name, variables, default, meaning.
@@ -390,6 +405,9 @@ fn interpret(given: &BTreeMap<&'static str, Given>) -> Result<Settings, ConfigEr
         metrics: read.parse("metrics", truth)?,
         max_body_mib: read.parse("max_body_mib", positive)?,
         max_queue_mib: read.parse("max_queue_mib", positive)?,
+        way: Way::read(&read)?,
+        catalog: CatalogSettings::read(&read)?,
+        composer: ComposerSettings::read(&read)?,
         log: read.parse("log.filter", |text| {
             text.parse::<tracing_subscriber::EnvFilter>()
                 .map(|_| text.to_owned())
