@@ -8,6 +8,7 @@ mod definition;
 pub mod docker;
 mod instance;
 pub mod orchestrator;
+pub mod platform;
 pub mod process;
 mod state;
 
