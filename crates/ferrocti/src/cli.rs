@@ -145,6 +145,9 @@ pub enum ConnectorCommand {
         #[command(flatten)]
         remote: RemoteArgs,
     },
+    /// Run the sample connector, which is told everything by its environment; the contract `ferrocti-sample` deploys it
+    #[command(hide = true)]
+    Sample,
 }
 
 /// `ferrocti connector state …`

@@ -85,16 +85,21 @@ impl Client {
             .clone()
             .or_else(|| from_env("FERROCTI_TOKEN"))
             .ok_or(ClientError::NoToken)?;
+        Ok(Self::to(&url, &token, Duration::from_secs(600)))
+    }
+
+    /// A client for an address and a token; an answer may take as long as `patience`.
+    pub fn to(url: &str, token: &str, patience: Duration) -> Self {
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_global(Some(Duration::from_secs(600)))
+            .timeout_global(Some(patience))
             .http_status_as_error(false)
             .user_agent(concat!("ferrocti/", env!("CARGO_PKG_VERSION")));
-        Ok(Self {
+        Self {
             agent: config.build().into(),
             url: url.trim_end_matches('/').to_owned(),
-            token,
-        })
+            token: token.to_owned(),
+        }
     }
 
     /// Runs one operation and returns its `data`.

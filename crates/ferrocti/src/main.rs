@@ -13,6 +13,7 @@ mod platform;
 mod print;
 mod quickstart;
 mod roles;
+mod sample;
 mod serve;
 mod status;
 mod system;

@@ -7,6 +7,7 @@ use crate::{
     cli::{ConnectorCommand, QueueCommand, RemoteArgs, StateCommand},
     client::Client,
     print::{list, number, show, size, table, text},
+    sample,
 };
 
 const STATUS: &str = "query Status {
@@ -186,6 +187,7 @@ pub fn connector(command: &ConnectorCommand) -> Result<()> {
                 println!("removed {id} with its queues, works and state");
             });
         }
+        ConnectorCommand::Sample => return sample::run(),
     }
     Ok(())
 }
