@@ -1,8 +1,9 @@
 //! Accounts of connectors: what a connector needs and nothing more.
 
 use ferrocti_access::{Action, MAX_CONFIDENCE, may, names, token};
-use ferrocti_store::{Group, Tx, User};
+use ferrocti_store::{Group, Snapshot, Token, Tx, User};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     Accounts, Acting,
@@ -33,52 +34,124 @@ impl Accounts {
         max_confidence: Option<u8>,
         max_marking: Option<&str>,
     ) -> Result<(User, String)> {
-        may(acting.actor, Action::Use(names::SET_ACCESSES))?;
-        let name = name.trim();
-        if name.chars().count() < 2 {
-            return Err(AccountError::invalid(
-                "the name of an account has at least 2 characters",
-            ));
-        }
-        if max_confidence.is_some_and(|level| level > MAX_CONFIDENCE) {
-            return Err(AccountError::invalid(
-                "the maximum confidence lies between 0 and 100",
-            ));
-        }
-        let local = mail_name(name);
-        if local.is_empty() {
-            return Err(AccountError::Invalid(format!(
-                "the name {name:?} holds no letter or digit"
-            )));
-        }
         let secret = token::generate(&*self.entropy);
         let user = self.store.write(|tx| {
-            let email = format!("{local}@{MAIL_DOMAIN}");
-            if tx.user_by_email(&email)?.is_some() {
-                return Err(AccountError::AlreadyExists(format!(
-                    "There is an account {email} already; choose another name."
-                )));
-            }
-            let group = connectors_group(tx, acting, max_marking)?;
-            crate::guard::may_grant_group(tx, acting.actor, group.row)?;
-            let mut user = User::new(tx.new_uuid(), &email, &format!("[C] {name}"), tx.now());
-            user.service_account = true;
-            user.max_confidence = max_confidence;
-            tx.insert_user(&mut user)?;
-            tx.add_member(group.row, user.row)?;
-            crate::tokens::insert(tx, &user, TOKEN_NAME, &secret, None, Some(acting.actor.user_row))?;
-            record(
+            let user = add_service_account(tx, acting, name, max_confidence, max_marking)?;
+            crate::tokens::insert(
                 tx,
-                acting,
-                Scope::Create,
-                Some(boot::subject(&user, &user.id.to_string())),
-                &format!("creates user `{}`", user.email),
-                Some(json!({ "group": group.name, "max_confidence": max_confidence, "service_account": true })),
+                &user,
+                TOKEN_NAME,
+                &secret,
+                None,
+                Some(acting.actor.user_row),
             )?;
-            Ok(user)
+            Ok::<_, AccountError>(user)
         })?;
         Ok((user, secret))
     }
+}
+
+/// Creates the service account of a connector without a token, in the caller's transaction: as [`Accounts::add_connector`].
+///
+/// # Errors
+/// As [`Accounts::add_connector`].
+pub fn add_service_account(
+    tx: &mut Tx<'_>,
+    acting: &Acting<'_>,
+    name: &str,
+    max_confidence: Option<u8>,
+    max_marking: Option<&str>,
+) -> Result<User> {
+    may(acting.actor, Action::Use(names::SET_ACCESSES))?;
+    let name = name.trim();
+    if name.chars().count() < 2 {
+        return Err(AccountError::invalid(
+            "the name of an account has at least 2 characters",
+        ));
+    }
+    if max_confidence.is_some_and(|level| level > MAX_CONFIDENCE) {
+        return Err(AccountError::invalid(
+            "the maximum confidence lies between 0 and 100",
+        ));
+    }
+    let email = service_address(name)?;
+    if tx.user_by_email(&email)?.is_some() {
+        return Err(AccountError::AlreadyExists(format!(
+            "There is an account {email} already; choose another name."
+        )));
+    }
+    let group = connectors_group(tx, acting, max_marking)?;
+    crate::guard::may_grant_group(tx, acting.actor, group.row)?;
+    let mut user = User::new(tx.new_uuid(), &email, &format!("[C] {name}"), tx.now());
+    user.service_account = true;
+    user.max_confidence = max_confidence;
+    tx.insert_user(&mut user)?;
+    tx.add_member(group.row, user.row)?;
+    record(
+        tx,
+        acting,
+        Scope::Create,
+        Some(boot::subject(&user, &user.id.to_string())),
+        &format!("creates user `{}`", user.email),
+        Some(
+            json!({ "group": group.name, "max_confidence": max_confidence, "service_account": true }),
+        ),
+    )?;
+    Ok(user)
+}
+
+/// The address of the account that [`add_service_account`] makes for a name.
+///
+/// # Errors
+/// [`AccountError::Invalid`] for a name without letter or digit.
+pub fn service_address(name: &str) -> Result<String> {
+    let local = mail_name(name.trim());
+    if local.is_empty() {
+        return Err(AccountError::Invalid(format!(
+            "the name {name:?} holds no letter or digit"
+        )));
+    }
+    Ok(format!("{local}@{MAIL_DOMAIN}"))
+}
+
+/// The user of an internal or standard id or of an e-mail address, for whoever may let somebody else act in its name.
+///
+/// # Errors
+/// [`AccountError::Denied`] without `SETTINGS_SETACCESSES`, or without `BYPASS` for a user who has it; [`AccountError::LoginRefused`] for a user that
+/// is not let in.
+pub fn lend(snapshot: &Snapshot<'_>, acting: &Acting<'_>, id: &str) -> Result<User> {
+    crate::guard::may_administer(acting.actor)?;
+    let known = match crate::ids::find_user(snapshot, id)? {
+        None if id.contains('@') => snapshot.user_by_email(id)?,
+        known => known,
+    };
+    let user = known.ok_or_else(|| AccountError::not_found("User", id))?;
+    crate::guard::may_administer_user(snapshot, acting.actor, &user)?;
+    crate::admitted(user.status, user.expires_at, snapshot.clock_now())
+        .map_err(crate::LoginRefusal::from)?;
+    Ok(user)
+}
+
+/// Makes an unlimited token for a user in the caller's transaction. Whether the caller may is the caller's decision.
+///
+/// # Errors
+/// [`AccountError::AlreadyExists`] when the user has a token of that name.
+pub fn issue_token(
+    tx: &mut Tx<'_>,
+    acting: &Acting<'_>,
+    user: &User,
+    name: &str,
+    secret: &str,
+) -> Result<Token> {
+    crate::tokens::issue(tx, acting, user, name, secret)
+}
+
+/// Ends a token in the caller's transaction; whether there was one. Whether the caller may is the caller's decision.
+///
+/// # Errors
+/// The store failed.
+pub fn end_token(tx: &mut Tx<'_>, acting: &Acting<'_>, token: Uuid) -> Result<bool> {
+    crate::tokens::end(tx, acting, token)
 }
 
 /// The group for a connector's account.

@@ -153,6 +153,34 @@ fn revoke(tx: &mut Tx<'_>, acting: &Acting<'_>, user: &User, token: &str) -> Res
     Ok(found.id)
 }
 
+/// Makes an unlimited token for a user, on the authority of the caller.
+pub(crate) fn issue(
+    tx: &mut Tx<'_>,
+    acting: &Acting<'_>,
+    user: &User,
+    name: &str,
+    secret: &str,
+) -> Result<Token> {
+    let token = insert(tx, user, name, secret, None, Some(acting.actor.user_row))?;
+    let message = format!("generated a new API token '{name}'{}", whose(acting, user));
+    let data = json!({ "token": token.id, "expires_at": null });
+    log(tx, acting, user, &message, data)?;
+    Ok(token)
+}
+
+/// Ends a token, on the authority of the caller; whether there was one.
+pub(crate) fn end(tx: &mut Tx<'_>, acting: &Acting<'_>, id: Uuid) -> Result<bool> {
+    let Some(found) = tx.token(id)? else {
+        return Ok(false);
+    };
+    tx.delete_token(id)?;
+    if let Some(user) = tx.user(found.user)? {
+        let message = format!("revoked API token '{}'{}", found.name, whose(acting, &user));
+        log(tx, acting, &user, &message, json!({ "token": id }))?;
+    }
+    Ok(true)
+}
+
 fn whose(acting: &Acting<'_>, user: &User) -> String {
     if acting.actor.user_row == user.row {
         String::new()

@@ -100,6 +100,19 @@ const INVARIANTS: &[(&str, &str)] = &[
          WHERE NOT EXISTS (SELECT 1 FROM user_group WHERE id = g.grp) OR NOT EXISTS (SELECT 1 FROM object WHERE iid = g.iid)",
     ),
     (
+        "definitions, reports and logs belong to connectors",
+        "SELECT count(*) FROM (
+           SELECT connector FROM definition UNION SELECT connector FROM connector_report UNION SELECT connector FROM connector_log
+           EXCEPT SELECT id FROM connector
+         )",
+    ),
+    (
+        "every managed connector has its definition",
+        "SELECT count(*) FROM connector c
+         WHERE json_extract(c.manager, '$.number') IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM definition WHERE connector = c.id AND number = json_extract(c.manager, '$.number'))",
+    ),
+    (
         "users belong to organisations that exist",
         "SELECT count(*) FROM user_organization m
          WHERE NOT EXISTS (SELECT 1 FROM user WHERE id = m.user) OR NOT EXISTS (SELECT 1 FROM object WHERE iid = m.iid)",

@@ -99,15 +99,7 @@ impl Snapshot<'_> {
 
     /// All connectors by name.
     pub fn connectors(&self) -> Result<Vec<Connector>> {
-        let mut statement = self.sql(&format!(
-            "SELECT {COLUMNS} FROM connector ORDER BY name, id"
-        ))?;
-        let mut rows = statement.query([])?;
-        let mut list = Vec::new();
-        while let Some(row) = rows.next()? {
-            list.push(connector(row)?);
-        }
-        Ok(list)
+        list(self, "")
     }
 
     /// The kept versions of a connector's state, newest first.
@@ -169,8 +161,9 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Deletes a connector and the versions of its state; whether there was one.
+    /// Deletes a connector, the versions of its state, and its definitions, report and log; whether there was one.
     pub fn delete_connector(&mut self, id: &str) -> Result<bool> {
+        self.delete_managed_parts(id)?;
         self.sql("DELETE FROM connector_state WHERE connector = ?1")?
             .execute([id])?;
         Ok(self
@@ -198,6 +191,19 @@ impl Tx<'_> {
             .execute(params![connector, version - i64::from(keep.max(1))])?;
         Ok(version)
     }
+}
+
+/// The connectors that fulfil a condition, by name.
+pub(crate) fn list(snapshot: &Snapshot<'_>, condition: &str) -> Result<Vec<Connector>> {
+    let mut statement = snapshot.sql(&format!(
+        "SELECT {COLUMNS} FROM connector {condition} ORDER BY name, id"
+    ))?;
+    let mut rows = statement.query([])?;
+    let mut list = Vec::new();
+    while let Some(row) = rows.next()? {
+        list.push(connector(row)?);
+    }
+    Ok(list)
 }
 
 fn state_version(row: &Row<'_>) -> rusqlite::Result<StateVersion> {

@@ -6,6 +6,7 @@
 
 mod audit;
 mod check;
+mod composers;
 mod connection;
 mod connectors;
 mod counts;
@@ -40,6 +41,7 @@ pub mod yardstick;
 
 pub use audit::{AuditEntry, AuditQuery, NewAudit};
 pub use check::Problem;
+pub use composers::{Composer, LogLine, StoredDefinition, StoredReport, Tombstone};
 pub use connectors::{Connector, StateVersion};
 pub use edges::Edge;
 pub use error::{Result, StoreError};

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "former_users",
         include_str!("../schema/0002_former_users.sql"),
     ),
+    ("composer", include_str!("../schema/0003_composer.sql")),
 ];
 
 /// Brings the database to the newest version, in one transaction per migration.

@@ -184,6 +184,12 @@ impl Store {
         writer::write(&self.0.shared, body)
     }
 
+    /// Where the store's random bytes come from, for layers above that make secrets.
+    #[must_use]
+    pub fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::clone(&self.0.shared.options.entropy)
+    }
+
     /// The database file.
     #[must_use]
     pub fn path(&self) -> &Path {
