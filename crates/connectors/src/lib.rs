@@ -1,5 +1,6 @@
 //! The life of connectors: registration, state and its history, broker credentials.
 
+pub mod catalogs;
 mod error;
 mod keys;
 mod login;
