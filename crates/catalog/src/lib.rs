@@ -6,7 +6,7 @@
 //!   for what is in no catalog, and for the connector that comes with Ferrocti.
 //! - [`configure()`]: values are checked against a contract, coerced, and secrets sealed; [`environment`]: what a connector finds in its environment.
 //! - [`keys`], [`seal`], [`secret`]: secrets in upstream's envelope.
-//! - [`declared`], [`plan`]: `connectors.yaml`, and what has to be done for it.
+//! - [`declared`], [`plan`]: `connectors.yaml`, and what has to be done for it; [`yaml`]: how it is read.
 
 pub mod catalog;
 pub mod check;
@@ -26,7 +26,7 @@ pub mod schema;
 pub mod seal;
 pub mod secret;
 pub mod version;
-mod yaml;
+pub mod yaml;
 
 pub use catalog::{Broken, Catalog, Filter, Lookup, ManifestError, search};
 pub use configure::{

@@ -1,8 +1,9 @@
 //! YAML as a tree with the line of each value, and with scalars as they are written: `1.10` stays `1.10`, and `no` stays `no`.
 //!
-//! Anchors and aliases are followed, within bounds; tags and merge keys are not understood and refused, as are two equal keys.
+//! Anchors and aliases are followed, within bounds. What else is understood depends on the [`Dialect`]: in files of our own tags and merge keys are
+//! refused, as are two equal keys; files that people wrote for other programs are read with what those programs accept.
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 /// How deep lists and maps may be in each other.
 const DEEPEST: usize = 32;
@@ -19,31 +20,87 @@ pub struct YamlError {
     pub reason: String,
 }
 
-/// A value and its line, from 1.
-#[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) line: usize,
-    pub(crate) data: Data,
+/// What is understood beyond maps, lists, texts and aliases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// Nothing: for files of our own, where a mistake is better refused.
+    #[default]
+    Strict,
+    /// Merge keys (`<<`), tags, and keys that come twice, of which the last counts: for files that were written for other programs.
+    Lenient,
 }
 
+/// A value and its line, from 1.
 #[derive(Debug, Clone)]
-pub(crate) enum Data {
+pub struct Node {
+    /// Where it begins.
+    pub line: usize,
+    /// What it is.
+    pub data: Data,
+    /// Whether it is a text without quotes, so that `yes` or `1.10` may be meant as something else than a text.
+    pub plain: bool,
+    /// Its tag without `!`, e.g. `reset`; those of YAML's own types with `!!` are not kept.
+    pub tag: Option<String>,
+}
+
+/// What a value is.
+#[derive(Debug, Clone)]
+pub enum Data {
+    /// Nothing, or `null` or `~` without quotes.
     Null,
+    /// A scalar as it is written.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// A map, in the order of the file.
     Map(Vec<Pair>),
 }
 
+/// A key with its value.
 #[derive(Debug, Clone)]
-pub(crate) struct Pair {
-    pub(crate) line: usize,
-    pub(crate) key: String,
-    pub(crate) value: Node,
+pub struct Pair {
+    /// Where the key is.
+    pub line: usize,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Node,
+}
+
+/// A document, and what its reader should be told.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// The value; an empty text is nothing.
+    pub root: Node,
+    /// Keys that came again in the same map, with the line of the one that counts; in [`Dialect::Strict`] there are none.
+    pub repeated: Vec<(usize, String)>,
 }
 
 impl Node {
+    fn new(line: usize, data: Data) -> Self {
+        Self {
+            line,
+            data,
+            plain: false,
+            tag: None,
+        }
+    }
+
+    /// The value of a key, when this is a map that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match &self.data {
+            Data::Map(pairs) => pairs
+                .iter()
+                .find(|pair| pair.key == key)
+                .map(|pair| &pair.value),
+            _ => None,
+        }
+    }
+
     /// What it is, with its article.
-    pub(crate) fn kind(&self) -> &'static str {
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
         match self.data {
             Data::Null => "nothing",
             Data::Text(_) => "a text",
@@ -65,15 +122,26 @@ impl Node {
 struct Open {
     line: usize,
     anchor: usize,
+    tag: Option<String>,
     data: Data,
     /// The key whose value comes next.
     key: Option<(usize, String)>,
 }
 
-/// Reads one document. An empty text is nothing.
+/// Reads one document of our own. An empty text is nothing.
 pub(crate) fn read(text: &str) -> Result<Node, YamlError> {
+    read_as(text, Dialect::Strict).map(|document| document.root)
+}
+
+/// Reads one document.
+///
+/// # Errors
+/// What makes it no YAML that can be used, with its line.
+pub fn read_as(text: &str, dialect: Dialect) -> Result<Document, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader {
+        dialect,
+        repeated: Vec::new(),
         open: Vec::new(),
         anchors: Vec::new(),
         root: None,
@@ -84,10 +152,10 @@ pub(crate) fn read(text: &str) -> Result<Node, YamlError> {
         let (event, span) = event.map_err(|error| scan_error(&error))?;
         reader.event(event, span.start.line())?;
     }
-    Ok(reader.root.unwrap_or(Node {
-        line: 1,
-        data: Data::Null,
-    }))
+    Ok(Document {
+        root: reader.root.unwrap_or_else(|| Node::new(1, Data::Null)),
+        repeated: reader.repeated,
+    })
 }
 
 fn scan_error(error: &ScanError) -> YamlError {
@@ -98,6 +166,8 @@ fn scan_error(error: &ScanError) -> YamlError {
 }
 
 struct Reader {
+    dialect: Dialect,
+    repeated: Vec<(usize, String)>,
     open: Vec<Open>,
     anchors: Vec<(usize, Node)>,
     root: Option<Node>,
@@ -123,17 +193,24 @@ impl Reader {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                if tag.is_some() {
-                    return Err(fault("tags are not understood; leave it out"));
-                }
-                let null = style == ScalarStyle::Plain
-                    && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let is_text = tag
+                    .as_ref()
+                    .is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+                let tag = self.tag(tag.as_deref(), line)?;
+                let plain = style == ScalarStyle::Plain && !is_text;
+                let null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let data = if null {
                     Data::Null
                 } else {
                     Data::Text(text.into_owned())
                 };
-                self.done(Node { line, data }, anchor)
+                let node = Node {
+                    line,
+                    data,
+                    plain,
+                    tag,
+                };
+                self.done(node, anchor)
             }
             Event::Alias(anchor) => {
                 let found = self.anchors.iter().rev().find(|(id, _)| *id == anchor);
@@ -146,34 +223,84 @@ impl Reader {
                 self.done(node, 0)
             }
             Event::SequenceStart(anchor, tag) => {
-                self.start(Data::List(Vec::new()), anchor, tag.is_some(), line)
+                let tag = self.tag(tag.as_deref(), line)?;
+                self.start(Data::List(Vec::new()), anchor, tag, line)
             }
             Event::MappingStart(anchor, tag) => {
-                self.start(Data::Map(Vec::new()), anchor, tag.is_some(), line)
+                let tag = self.tag(tag.as_deref(), line)?;
+                self.start(Data::Map(Vec::new()), anchor, tag, line)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(open) => self.done(
-                    Node {
+                Some(open) => {
+                    let data = match open.data {
+                        Data::Map(pairs) if self.dialect == Dialect::Lenient => {
+                            Data::Map(self.merged(pairs)?)
+                        }
+                        data => data,
+                    };
+                    let node = Node {
                         line: open.line,
-                        data: open.data,
-                    },
-                    open.anchor,
-                ),
+                        data,
+                        plain: false,
+                        tag: open.tag,
+                    };
+                    self.done(node, open.anchor)
+                }
                 None => Err(fault("there is an end without a beginning")),
             },
         }
+    }
+
+    /// The tag that is kept.
+    fn tag(&self, tag: Option<&Tag>, line: usize) -> Result<Option<String>, YamlError> {
+        match (tag, self.dialect) {
+            (None, _) => Ok(None),
+            (Some(_), Dialect::Strict) => Err(YamlError {
+                line,
+                reason: "tags are not understood; leave it out".to_owned(),
+            }),
+            (Some(tag), Dialect::Lenient) => {
+                Ok((!tag.is_yaml_core_schema()).then(|| tag.suffix.clone()))
+            }
+        }
+    }
+
+    /// The pairs of a map with those that its merge keys bring: what is written out goes first, then what is merged earlier.
+    fn merged(&mut self, pairs: Vec<Pair>) -> Result<Vec<Pair>, YamlError> {
+        let (merges, mut out): (Vec<Pair>, Vec<Pair>) =
+            pairs.into_iter().partition(|pair| pair.key == "<<");
+        for merge in merges {
+            let line = merge.line;
+            let sources = match merge.value.data {
+                Data::List(items) => items,
+                _ => vec![merge.value],
+            };
+            for source in sources {
+                let Data::Map(pairs) = source.data else {
+                    return Err(YamlError {
+                        line,
+                        reason: "`<<` stands for a map or a list of maps, such as `<<: *name`"
+                            .to_owned(),
+                    });
+                };
+                for pair in pairs {
+                    if !out.iter().any(|other| other.key == pair.key) {
+                        out.push(pair);
+                    }
+                }
+            }
+        }
+        Ok(out)
     }
 
     fn start(
         &mut self,
         data: Data,
         anchor: usize,
-        tagged: bool,
+        tag: Option<String>,
         line: usize,
     ) -> Result<(), YamlError> {
-        let refused = if tagged {
-            "tags are not understood; leave it out"
-        } else if self.open.len() >= DEEPEST {
+        let refused = if self.open.len() >= DEEPEST {
             "lists and maps are too deep in each other"
         } else if matches!(
             &self.open.last(),
@@ -188,6 +315,7 @@ impl Reader {
             self.open.push(Open {
                 line,
                 anchor,
+                tag,
                 data,
                 key: None,
             });
@@ -232,13 +360,22 @@ impl Reader {
                 let Data::Text(key) = node.data else {
                     return fault("a key must be a text".to_owned());
                 };
-                if key == "<<" {
-                    return fault(
-                        "merge keys (`<<`) are not understood; write the values out".to_owned(),
-                    );
-                }
-                if let Some(first) = pairs.iter().find(|pair| pair.key == key) {
-                    return fault(format!("`{key}` is there already, in line {}", first.line));
+                let first = pairs.iter().position(|pair| pair.key == key);
+                match (self.dialect, first) {
+                    (Dialect::Strict, _) if key == "<<" => {
+                        return fault(
+                            "merge keys (`<<`) are not understood; write the values out".to_owned(),
+                        );
+                    }
+                    (Dialect::Strict, Some(first)) => {
+                        let first = pairs[first].line;
+                        return fault(format!("`{key}` is there already, in line {first}"));
+                    }
+                    (Dialect::Lenient, Some(first)) if key != "<<" => {
+                        pairs.remove(first);
+                        self.repeated.push((line, key.clone()));
+                    }
+                    _ => {}
                 }
                 open.key = Some((line, key));
             }
@@ -303,6 +440,26 @@ mod tests {
     }
 
     #[test]
+    fn a_lenient_reader_merges_and_lets_the_last_of_equal_keys_count() {
+        let read = |text| read_as(text, Dialect::Lenient);
+        let document = read(
+            "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: !!str 4}\nz: {b: 9, <<: [*x, *y]}\nw: {<<: *y}\nw: {<<: *x, b: 5}\n",
+        )
+        .unwrap();
+        assert_eq!(show(document.root.get("z").unwrap()), r#"{b="9" a="1" c="4"}"#);
+        assert_eq!(show(document.root.get("w").unwrap()), r#"{b="5" a="1"}"#);
+        assert_eq!(document.repeated, [(5, "w".to_owned())]);
+
+        let document = read("a: !reset null\nb: !override [1]\nc: '1'\nd: !!str\n").unwrap();
+        let tag = |key| document.root.get(key).unwrap().tag.clone();
+        assert_eq!(tag("a").as_deref(), Some("reset"));
+        assert_eq!(tag("b").as_deref(), Some("override"));
+        assert!(!document.root.get("c").unwrap().plain);
+        assert_eq!(show(document.root.get("d").unwrap()), r#""""#);
+        assert!(read("a: {<<: 5}\n").unwrap_err().reason.contains("map"));
+    }
+
+    #[test]
     fn depth_and_size_are_bounded() {
         assert!(read(&"- ".repeat(100_000)).is_err());
         assert!(read(&"[".repeat(100_000)).is_err());
@@ -320,6 +477,7 @@ mod tests {
         #[test]
         fn no_text_is_too_strange(text in "(?s)[-:\\[\\]{}&*!?|>'\"#%@,a \\n]{0,80}") {
             let _ = read(&text);
+            let _ = read_as(&text, Dialect::Lenient);
         }
     }
 }
