@@ -33,6 +33,12 @@ const MANAGE_MODULES: Need = Need::Any(&[names::MODULES_MANAGE, names::CONNECTOR
 const MANAGE_ALL: Need = Need::Any(&[names::MODULES_MANAGE]);
 const ACCESSES: Need = Need::Any(&[names::SET_ACCESSES]);
 const AUDIT: Need = Need::Any(&[names::SECURITY_ACTIVITY]);
+/// What can be deployed; upstream asks for the first.
+const SEE_CATALOGS: Need = Need::Any(&["INGESTION", names::MODULES, names::MODULES_MANAGE]);
+/// A composer's own connectors; the service decides by the composer's user.
+const COMPOSER: Need = Need::Any(&[names::CONNECTOR_API, names::MODULES_MANAGE]);
+/// Upstream asks for the first; the user of a composer needs no more than the second.
+const LISTING: Need = Need::Any(&[names::SET_ACCESSES, names::CONNECTOR_API]);
 const USE_TOKEN: Need = Need::Any(&[names::USE_TOKEN]);
 const SETTINGS: Need = Need::Any(&[names::SET_PARAMETERS, names::SET_ACCESSES]);
 
@@ -73,6 +79,16 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("Query", "connectorStateHistory", SEE_MODULES),
     ("Query", "deadLetters", MANAGE_ALL),
     ("Query", "parkedReferences", SEE_MODULES),
+    ("Query", "catalogs", SEE_CATALOGS),
+    ("Query", "catalog", SEE_CATALOGS),
+    ("Query", "contract", SEE_CATALOGS),
+    ("Query", "contracts", SEE_CATALOGS),
+    ("Query", "connectorManager", SEE_MODULES),
+    ("Query", "connectorManagers", SEE_MODULES),
+    ("Query", "connectorsForManagers", LISTING),
+    ("Query", "composerWork", COMPOSER),
+    ("Query", "connectorLogs", SEE_MODULES),
+    ("Query", "connectorDefinitions", SEE_MODULES),
     ("Mutation", "labelAdd", LABELS),
     ("Mutation", "killChainPhaseAdd", KILL_CHAIN_PHASES),
     ("Mutation", "vocabularyAdd", VOCABULARIES),
@@ -89,6 +105,27 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("Mutation", "stixBundlePush", CONNECTOR),
     ("Mutation", "deadLetterReplay", MANAGE_ALL),
     ("Mutation", "deadLetterDiscard", MANAGE_ALL),
+    ("Mutation", "registerConnectorsManager", CONNECTOR),
+    ("Mutation", "updateConnectorManagerStatus", CONNECTOR),
+    ("Mutation", "composerRegister", CONNECTOR),
+    ("Mutation", "updateConnectorCurrentStatus", COMPOSER),
+    ("Mutation", "updateConnectorLogs", COMPOSER),
+    ("Mutation", "updateConnectorHealth", COMPOSER),
+    ("Mutation", "composerReport", COMPOSER),
+    // upstream lets every connector say what runs on the composer's machine
+    ("Mutation", "managedConnectorAdd", MANAGE_ALL),
+    ("Mutation", "managedConnectorEdit", MANAGE_ALL),
+    ("Mutation", "updateConnectorRequestedStatus", MANAGE_ALL),
+    ("Mutation", "composerApproveRemovals", MANAGE_ALL),
+    ("Mutation", "composerRemove", MANAGE_ALL),
+    ("Mutation", "managedConnectorDeploy", MANAGE_ALL),
+    ("Mutation", "managedConnectorConfigure", MANAGE_ALL),
+    ("Mutation", "managedConnectorUpgrade", MANAGE_ALL),
+    ("Mutation", "managedConnectorRollback", MANAGE_ALL),
+    ("Mutation", "managedConnectorRestart", MANAGE_ALL),
+    ("Mutation", "catalogsRefresh", MANAGE_ALL),
+    ("Mutation", "connectorsPlan", MANAGE_ALL),
+    ("Mutation", "connectorsApply", MANAGE_ALL),
     ("Mutation", "connectorAccountAdd", ACCESSES),
     ("Mutation", "token", Need::Nobody),
     ("Mutation", "logout", Need::Login),

@@ -10,6 +10,7 @@ use ferrocti_model::clock::format_date;
 use ferrocti_store::{Connector, WorkQuery, WorkStatus};
 use serde_json::{Map, Value, json};
 
+use super::users::{date, internal_parents, representative};
 use super::{Answer, Connection, Node, Resolution};
 use crate::fault::Fault;
 
@@ -133,10 +134,18 @@ impl Resolution<'_> {
         let text = |value: &'p Option<String>| Resolved::from(value.as_deref());
         Ok(match call.name {
             "id" => Resolved::Text(&connector.id),
+            "standard_id" => Resolved::leaf(super::standard_id("connector", &connector.id)),
             "entity_type" => Resolved::Text("Connector"),
+            "parent_types" => internal_parents(),
+            "representative" => {
+                representative(connector.title.as_deref().unwrap_or(&connector.name))
+            }
             "name" => Resolved::Text(&connector.name),
             "title" => Resolved::Text(connector.title.as_deref().unwrap_or(&connector.name)),
             "active" => Resolved::leaf(is_active(connector, services.clock.now())),
+            "last_seen_at" => date(connector.last_ping),
+            "connector_state_timestamp" => Resolved::leaf(format_date(connector.state_at)),
+            "connector_trigger_filters" => text(&connector.trigger_filters),
             "auto" => Resolved::leaf(connector.auto),
             "auto_update" => Resolved::leaf(connector.auto_update),
             "only_contextual" => Resolved::leaf(connector.only_contextual),

@@ -32,8 +32,10 @@ use std::time::Instant;
 
 use ferrocti_access::Actor;
 use ferrocti_graphql::{FieldCall, FieldError, OperationKind, Resolved, Resolver};
+use ferrocti_model::ids::PLATFORM_NAMESPACE;
 use ferrocti_store::{Iid, Snapshot, Store, Stored, Visibility};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::AppState;
 use crate::caller::Caller;
@@ -398,6 +400,16 @@ fn page_info_field<'p>(field: &str, connection: &'p Connection) -> Resolved<'p, 
 /// A member of plain data: objects become nodes, anything else is a leaf.
 fn data_field<'p>(field: &str, value: &'p Value) -> Resolved<'p, Node> {
     data(value.get(field))
+}
+
+/// The standard id of what is known by an internal id alone.
+fn standard_id(kind: &str, id: &str) -> String {
+    // one property: its JSON is canonical as it is
+    let text = serde_json::json!({ "internal_id": id }).to_string();
+    format!(
+        "{kind}--{}",
+        Uuid::new_v5(&PLATFORM_NAMESPACE, text.as_bytes())
+    )
 }
 
 fn data(value: Option<&Value>) -> Resolved<'_, Node> {

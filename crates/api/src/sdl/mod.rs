@@ -23,6 +23,7 @@ const INTERFACES: &str = include_str!("../../schema/interfaces.graphql");
 const HAND_WRITTEN: &[&str] = &[
     include_str!("../../schema/platform.graphql"),
     include_str!("../../schema/connectors.graphql"),
+    include_str!("../../schema/composer.graphql"),
     include_str!("../../schema/knowledge.graphql"),
     include_str!("../../schema/edit.graphql"),
     include_str!("../../schema/security.graphql"),

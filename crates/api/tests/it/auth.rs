@@ -45,7 +45,7 @@ fn root_documents() -> Vec<(String, String)> {
                     let (name, of) = argument.split_once(": ").unwrap();
                     let value = match of.trim_end_matches('!') {
                         "Int" => "1",
-                        "String" | "ID" | "[ID]" => "\"x\"",
+                        "String" | "ID" | "[ID]" | "[ID!]" => "\"x\"",
                         "StixRef" => "\"88ec0c6a-13ce-5e39-b486-354fe4a7084f\"",
                         _ => return format!("{name}: $input"),
                     };

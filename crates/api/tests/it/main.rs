@@ -4,6 +4,7 @@
 
 mod add;
 mod auth;
+mod composer;
 mod derived;
 mod edit;
 mod errors;

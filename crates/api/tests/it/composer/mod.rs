@@ -1,0 +1,3 @@
+//! Catalogs, managed connectors and composers as clients meet them.
+
+mod documents;
