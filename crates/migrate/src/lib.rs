@@ -1,0 +1,9 @@
+//! Taking over a standalone connector: what runs now is read, mapped to a contract and planned, and the steps of the migration are decided.
+//!
+//! Everything here is pure: values in, values out. Who reads files, asks engines and the platform, or stores something does so elsewhere.
+//!
+//! - [`compose`]: Compose files as people write them; [`config_yml`]: a connector's own `config.yml`.
+//! - [`recognise`]: which services are connectors; [`map`]: their environment against a contract, and what differs afterwards.
+//! - [`plan`]: findings, estimates and the hash of a plan; [`saga`]: the steps of a migration, and the way back from each.
+
+pub mod compose;
