@@ -3,6 +3,12 @@
 //! Secrets arrive sealed, as the platform keeps them; only the engine has the key. No implementation retries, remembers what to do, or
 //! decides anything: it asks once and tells what it was answered.
 
+mod ferrocti;
+mod found;
+mod http;
+mod opencti;
+mod wire;
+
 use std::{collections::BTreeSet, future::Future, pin::Pin, time::Duration};
 
 use ferrocti_catalog::{
@@ -11,6 +17,12 @@ use ferrocti_catalog::{
 };
 use ferrocti_model::clock::Millis;
 
+pub use self::{
+    ferrocti::Ferrocti,
+    found::{Found, Protocol},
+    http::{Access, PlatformError},
+    opencti::OpenCti,
+};
 use crate::{ConnectorId, Current, Requested, State};
 
 /// The future of a question; boxed, so that platforms can be chosen at run time.

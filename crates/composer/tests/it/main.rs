@@ -8,4 +8,5 @@
 mod contract;
 mod decide;
 mod decide_faults;
+mod platform;
 mod process;
