@@ -14,6 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ferrocti_accounts::{Accounts, AdminSettings};
 use ferrocti_api::{AppState, Options, Services};
 use ferrocti_broker::{Publish, Queues, queue::push_queue};
+use ferrocti_connectors::catalogs::{self, Catalogs};
 use ferrocti_connectors::{Connectors, PlatformKey};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::{Clock, SeededEntropy};
@@ -105,11 +106,20 @@ impl Platform {
             Arc::clone(&clock),
             ferrocti_ingest::Options::default(),
         );
+        let catalogs = Catalogs::open(catalogs::Options {
+            dir: dir.path().join("catalogs"),
+            sources: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: catalogs::COMPATIBLE_WITH.to_owned(),
+            clock: Arc::clone(&clock),
+            fetch: catalogs::over_http(),
+        })?;
         let services = Services {
             store,
             queues: queues.clone(),
             ingest: ingest.clone(),
             connectors,
+            catalogs,
             accounts,
             clock,
         };

@@ -12,6 +12,7 @@ use axum::http::{Request, header};
 use ferrocti_accounts::{Accounts, AdminSettings};
 use ferrocti_api::{AppState, Options, Services};
 use ferrocti_broker::Queues;
+use ferrocti_connectors::catalogs::{self, Catalogs};
 use ferrocti_connectors::{Connectors, PlatformKey};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::{Clock, ManualClock, SeededEntropy};
@@ -73,11 +74,20 @@ fn main() -> Outcome<()> {
         clock.clone(),
         ferrocti_ingest::Options::default(),
     );
+    let catalogs = Catalogs::open(catalogs::Options {
+        dir: dir.path().join("catalogs"),
+        sources: Vec::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        platform: catalogs::COMPATIBLE_WITH.to_owned(),
+        clock: clock.clone(),
+        fetch: catalogs::over_http(),
+    })?;
     let services = Services {
         store: store.clone(),
         queues,
         ingest,
         connectors,
+        catalogs,
         accounts,
         clock,
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ferrocti_accounts::Accounts;
 use ferrocti_broker::Queues;
 use ferrocti_connectors::Connectors;
+use ferrocti_connectors::catalogs::Catalogs;
 use ferrocti_graphql::{Engine, Limits, Schema, SchemaError};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::{Clock, Millis};
@@ -31,6 +32,8 @@ pub struct Services {
     pub ingest: Ingest,
     /// The life of connectors.
     pub connectors: Connectors,
+    /// What connectors can be deployed.
+    pub catalogs: Catalogs,
     /// Users and tokens.
     pub accounts: Accounts,
     /// The current time.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use ferrocti_accounts::{Accounts, AdminSettings, Generated, SessionLimits};
 use ferrocti_broker::Queues;
 use ferrocti_connectors::Connectors;
+use ferrocti_connectors::catalogs::{self, Catalogs};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::Clock;
 use ferrocti_store::Store;
@@ -17,6 +18,8 @@ use crate::{
 
 /// File of the queues in the data directory.
 const QUEUE_FILE: &str = "queue.db";
+/// Directory of the copies of catalogs in the data directory.
+const CATALOG_DIR: &str = "catalogs";
 
 /// The services of one data directory.
 pub struct Platform {
@@ -28,6 +31,8 @@ pub struct Platform {
     pub ingest: Ingest,
     /// The life of connectors.
     pub connectors: Connectors,
+    /// What connectors can be deployed.
+    pub catalogs: Catalogs,
     /// Users and tokens.
     pub accounts: Accounts,
     /// The clock of all of them.
@@ -101,6 +106,14 @@ impl Platform {
             .context("cannot create the standard markings and vocabularies")?;
         let connectors = Connectors::new(store.clone(), queues.clone(), key, clock.clone());
         connectors.declare_queues()?;
+        let catalogs = Catalogs::open(catalogs::Options {
+            dir: dir.join(CATALOG_DIR),
+            sources: settings.catalog.sources.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: catalogs::COMPATIBLE_WITH.to_owned(),
+            clock: clock.clone(),
+            fetch: catalogs::over_http(),
+        })?;
         let ingest = Ingest::new(
             store.clone(),
             queues.clone(),
@@ -113,6 +126,7 @@ impl Platform {
                 queues,
                 ingest,
                 connectors,
+                catalogs,
                 accounts,
                 clock,
             },

@@ -116,6 +116,7 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
         queues: platform.queues.clone(),
         ingest: platform.ingest.clone(),
         connectors: platform.connectors.clone(),
+        catalogs: platform.catalogs.clone(),
         accounts: platform.accounts.clone(),
         clock: platform.clock.clone(),
     };

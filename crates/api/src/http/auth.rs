@@ -148,7 +148,7 @@ fn unsuccessful(state: &AppState, refused: &Refused) -> Box<Response> {
 }
 
 /// A refusal of the whole request, said without GraphQL.
-fn refused(refusal: &Refusal) -> Box<Response> {
+pub(super) fn refused(refusal: &Refusal) -> Box<Response> {
     let status = StatusCode::from_u16(refusal.status)
         .ok()
         .filter(|status| !status.is_success())
@@ -157,7 +157,7 @@ fn refused(refusal: &Refusal) -> Box<Response> {
     Box::new(Plain::new(status, message.unwrap_or_default()).into_response())
 }
 
-fn failed() -> Response {
+pub(super) fn failed() -> Response {
     Plain::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "Internal error. The platform's log tells more.",

@@ -3,6 +3,7 @@
 mod add;
 mod administer;
 mod audit;
+mod catalogs;
 mod connectors;
 mod edit;
 mod explain;
@@ -218,12 +219,14 @@ impl<'s> Resolution<'s> {
             "stixRefRelationships" => self.links(call, false),
             "stixNestedRefRelationships" => self.links(call, true),
             "work" | "works" | "isWorkAlive" => self.work_query(call),
+            "catalogs" | "catalog" | "contract" | "contracts" => self.catalog_query(call),
             _ => self.connector_query(call),
         }
     }
 
     fn mutation(&self, call: &FieldCall<'_>) -> Answer<'static> {
         match call.name {
+            "catalogsRefresh" => Ok(self.refresh_catalogs()),
             "workAdd" | "workEdit" | "workDelete" | "stixBundlePush" => self.work_mutation(call),
             "connectorAccountAdd"
             | "userAdd"
@@ -282,6 +285,7 @@ impl<'s> Resolution<'s> {
             Node::Edge(connection, index) => Ok(edge_field(call.name, connection, *index)),
             Node::PageInfo(connection) => Ok(page_info_field(call.name, connection)),
             Node::Connector(connector) => self.connector_field(call, connector),
+            Node::Catalog(catalog) => self.catalog_field(call, catalog),
             Node::Work(work) => self.work_field(call, work),
             Node::WorkEdit(id) => self.work_edit(call, id),
             Node::Edited(edited) => self.edit_field(call, edited),
@@ -309,6 +313,7 @@ impl Resolver for Resolution<'_> {
             Node::Group(_) => "Group",
             Node::Role(_) => "Role",
             Node::Connector(_) => "Connector",
+            Node::Catalog(_) => "Catalog",
             Node::Work(_) => "Work",
             Node::WorkEdit(_) => "WorkEditMutations",
             Node::Data(name, _) => name,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ferrocti_connectors::catalogs::Loaded;
 use ferrocti_model::registry::ReferenceType;
 use ferrocti_store::{Connector, Group, Role, Stored, User, Work};
 use serde_json::Value;
@@ -22,8 +23,10 @@ pub(crate) enum Node {
     Edge(Arc<Connection>, usize),
     /// About a page.
     PageInfo(Arc<Connection>),
-    /// A registered connector.
+    /// A connector, registered or managed.
     Connector(Arc<Connector>),
+    /// A catalog of connectors.
+    Catalog(Arc<Loaded>),
     /// A work.
     Work(Arc<Work>),
     /// The id of a work that is being edited.

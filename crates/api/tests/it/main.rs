@@ -26,6 +26,7 @@ use ferrocti_access::Actor;
 use ferrocti_accounts::{Accounts, Acting, AdminSettings};
 use ferrocti_api::{AppState, Options, Services};
 use ferrocti_broker::Queues;
+use ferrocti_connectors::catalogs::{self, Catalogs};
 use ferrocti_connectors::{Connectors, PlatformKey};
 use ferrocti_ingest::Ingest;
 use ferrocti_model::clock::{Clock, ManualClock, SeededEntropy};
@@ -54,6 +55,15 @@ impl Fixture {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::made(&[], change)
+    }
+
+    /// A platform with catalogs.
+    pub(crate) fn with_catalogs(sources: &[String]) -> Self {
+        Self::made(sources, |_| {})
+    }
+
+    fn made(sources: &[String], change: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(1_760_000_000_000));
         let entropy = Arc::new(SeededEntropy::new(1));
@@ -89,11 +99,21 @@ impl Fixture {
             clock.clone(),
             ferrocti_ingest::Options::default(),
         );
+        let catalogs = Catalogs::open(catalogs::Options {
+            dir: dir.path().join("catalogs"),
+            sources: sources.to_vec(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: catalogs::COMPATIBLE_WITH.to_owned(),
+            clock: clock.clone(),
+            fetch: catalogs::over_http(),
+        })
+        .unwrap();
         let services = Services {
             store: store.clone(),
             queues: queues.clone(),
             ingest,
             connectors,
+            catalogs,
             accounts: accounts.clone(),
             clock: clock.clone(),
         };

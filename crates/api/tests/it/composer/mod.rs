@@ -1,3 +1,4 @@
 //! Catalogs, managed connectors and composers as clients meet them.
 
+mod catalogs;
 mod documents;
