@@ -49,6 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 },
                 environment: vec![EnvVar::plain("CONNECTOR_ID", connector)],
                 options: Options::default(),
+                fault: None,
             };
             for instance in orchestrator.list().await?.instances {
                 if instance.connector == connector {

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
+use ferrocti_catalog::{Secret, launch::Mount};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use crate::ConnectorId;
 
@@ -34,6 +34,9 @@ pub struct Definition {
     pub environment: Vec<EnvVar>,
     /// How to run it on this orchestrator.
     pub options: Options,
+    /// Why nothing may be deployed from this, whatever else is in it: the platform's words could not be understood, or the composer's own
+    /// settings forbid it.
+    pub fault: Option<String>,
 }
 
 /// Whether a connector shall run.
@@ -69,6 +72,32 @@ pub enum Source {
         #[serde(default)]
         requirements: Option<PathBuf>,
     },
+}
+
+impl Source {
+    /// Where it runs.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Image { .. } => Place::Containers,
+            Self::Command { .. } => Place::Processes,
+        }
+    }
+}
+
+/// A place that instances run in. Each has one orchestrator, and each can be away while the other is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// Processes of the composer's host.
+    Processes,
+    /// Containers of an engine.
+    Containers,
+}
+
+impl Place {
+    /// Every place.
+    pub const ALL: [Self; 2] = [Self::Processes, Self::Containers];
 }
 
 impl fmt::Display for Source {
@@ -132,29 +161,6 @@ impl Value {
     }
 }
 
-/// A text that prints as `***` and is wiped from memory when it is dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Takes a text into care.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
-    }
-
-    /// The text itself, for the connector alone.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// How an instance runs, as far as the orchestrator can.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -185,19 +191,6 @@ pub struct Limits {
     pub files: Option<u64>,
 }
 
-/// A path of the host in the instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mount {
-    /// Path on the host, or name of a volume.
-    pub source: String,
-    /// Path in the instance.
-    pub target: String,
-    /// Whether the instance must not write there.
-    #[serde(default)]
-    pub read_only: bool,
-}
-
 /// Who starts an instance again when it ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -212,9 +205,12 @@ pub enum Restart {
 }
 
 impl Definition {
-    /// Why nothing may be deployed from this definition: a secret that cannot be opened, or no program. `None`: deployable.
+    /// Why nothing may be deployed from this definition: its fault, a secret that cannot be opened, or no program. `None`: deployable.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
+        if self.fault.is_some() {
+            return self.fault.clone();
+        }
         for variable in &self.environment {
             if let Value::Unreadable(why) = &variable.value {
                 return Some(format!(
@@ -277,8 +273,9 @@ impl Definition {
             digest.update(text);
         };
         part(hash);
-        part(&format!("{:?}", self.source));
-        part(&format!("{:?}", self.options));
+        // texts, numbers and lists of them can always be written
+        part(&serde_json::to_string(&self.source).unwrap_or_default());
+        part(&serde_json::to_string(&self.options).unwrap_or_default());
         for variable in &self.environment {
             part(&variable.key);
             part(variable.value.expose().unwrap_or_default());

@@ -1,24 +1,26 @@
 //! What is there: instances as an orchestrator lists them, and what the platform has seen of them.
 
+use std::collections::BTreeMap;
+
 use ferrocti_model::clock::Millis;
 
-use crate::ConnectorId;
+use crate::{ConnectorId, Place};
 
 /// The instances that carry this composer's labels.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// Those that were found.
     pub instances: Vec<Instance>,
-    /// Why there may be more; `None`: these are all. Nothing is created or deleted on an incomplete listing.
-    pub incomplete: Option<String>,
+    /// Where there may be more, and why; empty: these are all. Nothing is created or deleted where the listing is incomplete.
+    pub incomplete: BTreeMap<Place, String>,
 }
 
 impl Listing {
-    /// The listing of an orchestrator that could not be asked.
-    pub fn failed(why: impl Into<String>) -> Self {
+    /// The listing of a place that could not be asked.
+    pub fn failed(place: Place, why: impl Into<String>) -> Self {
         Self {
             instances: Vec::new(),
-            incomplete: Some(why.into()),
+            incomplete: BTreeMap::from([(place, why.into())]),
         }
     }
 }
@@ -28,6 +30,8 @@ impl Listing {
 pub struct Instance {
     /// The orchestrator's own name of it.
     pub handle: String,
+    /// Where it is.
+    pub place: Place,
     /// The connector that it belongs to.
     pub connector: ConnectorId,
     /// The revision of the definition that it was made from.
@@ -38,6 +42,8 @@ pub struct Instance {
     pub started_at: Option<Millis>,
     /// How often the engine, not the composer, started it again.
     pub restarts: u32,
+    /// The last line that it wrote, when it has ended and its log was looked at; no orchestrator fills it in.
+    pub said: Option<String>,
 }
 
 impl Instance {

@@ -7,19 +7,26 @@ pub mod decide;
 mod definition;
 pub mod docker;
 mod instance;
+pub mod keys;
 pub mod orchestrator;
+pub mod permits;
 pub mod platform;
 pub mod process;
+mod routed;
 mod state;
 
 pub use decide::{Action, Decision, Input, Memory, Plan, Policy, Sight, Track, decide};
 pub use definition::{
-    Definition, EnvVar, Limits, Mount, Options, Requested, Restart, Secret, Source, Value, Wanted,
+    Definition, EnvVar, Limits, Options, Place, Requested, Restart, Source, Value, Wanted,
 };
 pub use docker::{DockerOrchestrator, DockerSettings, Registry};
+pub use ferrocti_catalog::{Secret, launch::Mount};
 pub use instance::{Evidence, Instance, Listing, Phase};
 pub use orchestrator::{Failure, Foreign, LogPage, LogQuery, Orchestrator, Stats, follow};
+pub use permits::{Commands, Permits};
+pub use platform::Platform;
 pub use process::{ProcessOrchestrator, ProcessSettings};
+pub use routed::Routed;
 pub use state::{Current, State};
 
 /// The id that a connector gives itself: any text, not necessarily a UUID.

@@ -1,6 +1,6 @@
 //! What every orchestrator can do. One contract suite holds them all to it (`tests/it/contract`).
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use ferrocti_model::clock::Millis;
 use tokio::sync::{mpsc, watch};
@@ -56,8 +56,8 @@ pub trait Orchestrator: Send + Sync {
     /// What an instance has written.
     fn logs<'a>(&'a self, handle: &'a str, query: &'a LogQuery) -> Answer<'a, LogPage>;
 
-    /// What a live instance uses.
-    fn stats<'a>(&'a self, handle: &'a str) -> Answer<'a, Stats>;
+    /// What live instances use, by handle; of one that cannot be looked at there is nothing.
+    fn stats<'a>(&'a self, handles: &'a [String]) -> Answer<'a, BTreeMap<String, Stats>>;
 
     /// Changes whenever an instance may have started, ended or gone.
     fn changes(&self) -> watch::Receiver<u64>;

@@ -1,6 +1,6 @@
 //! The next step of one connector that the platform defines.
 
-use ferrocti_model::clock::Millis;
+use ferrocti_model::clock::{Millis, format_date};
 
 use super::{Action, Input, Outcome, Track};
 use crate::{Definition, Instance, Phase, Requested, Restart, State};
@@ -10,6 +10,7 @@ pub(super) fn wanted(
     definition: &Definition,
     there: &[&Instance],
     track: &mut Track,
+    blocked: Option<&str>,
 ) -> Outcome {
     let asked = (definition.requested, definition.revision.clone());
     if track.asked.as_ref() != Some(&asked) {
@@ -22,23 +23,34 @@ pub(super) fn wanted(
             track.rejected = None;
         }
         // what ended before this was asked for is no failure of what is asked for now
-        track.counted = last_run(there);
+        track.counted = last_run(there).filter(|(handle, _)| {
+            let of = |i: &&&Instance| i.handle == *handle;
+            there.iter().find(of).is_some_and(|i| !i.is_live())
+        });
+        track.ends = 0;
         track.asked = Some(asked);
     }
     let live: Vec<&Instance> = there.iter().copied().filter(|i| i.is_live()).collect();
     match definition.requested {
-        Requested::Stopped => stopped(input, &live, there, track),
+        Requested::Stopped => stopped(input, &live, there, track, blocked),
         Requested::Running => Step {
             input,
             definition,
             there,
             track,
+            blocked,
         }
         .running(&live),
     }
 }
 
-fn stopped(input: &Input<'_>, live: &[&Instance], there: &[&Instance], track: &Track) -> Outcome {
+fn stopped(
+    input: &Input<'_>,
+    live: &[&Instance],
+    there: &[&Instance],
+    track: &Track,
+    blocked: Option<&str>,
+) -> Outcome {
     match live.first() {
         Some(instance) => match track.cleanup_due(&input.policy, input.now) {
             Some(at) => Outcome::new(
@@ -53,7 +65,7 @@ fn stopped(input: &Input<'_>, live: &[&Instance], there: &[&Instance], track: &T
                 handle: instance.handle.clone(),
             }),
         },
-        None => match &input.listing.incomplete {
+        None => match blocked {
             Some(why) if there.is_empty() => unreachable(why),
             _ => Outcome::new(State::Stopped, "it does not run, as asked"),
         },
@@ -80,11 +92,21 @@ fn error(track: &Track) -> &str {
     track.error.as_deref().unwrap_or("no reason was given")
 }
 
+/// What the platform had seen of the connector when it was asked.
+#[derive(Clone, Copy)]
+struct Seen {
+    at: Millis,
+    since: Millis,
+    last: Option<Millis>,
+}
+
 struct Step<'a> {
     input: &'a Input<'a>,
     definition: &'a Definition,
     there: &'a [&'a Instance],
     track: &'a mut Track,
+    /// Why there may be instances that are not in the listing.
+    blocked: Option<&'a str>,
 }
 
 impl Step<'_> {
@@ -131,7 +153,11 @@ impl Step<'_> {
             ..0 => format!(" (signal {})", -code),
             _ => format!(" (exit code {code})"),
         });
-        let why = format!("it ended by itself{code}");
+        let said = last.said.as_deref().map_or_else(String::new, |said| {
+            format!(", after it had written: {said}")
+        });
+        let why = format!("it ended by itself{code}{said}");
+        self.track.ends = self.track.ends.saturating_add(1);
         self.track.fail(why, &self.input.policy, self.input.now);
     }
 
@@ -171,7 +197,7 @@ impl Step<'_> {
                 self.reject();
                 old
             }
-            None if rejected && self.input.listing.incomplete.is_none() => {
+            None if rejected && self.blocked.is_none() => {
                 self.track.rejected = None;
                 wanted
             }
@@ -236,22 +262,28 @@ impl Step<'_> {
         }
         let (now, policy) = (self.input.now, self.input.policy);
         let started = instance.started_at.unwrap_or(now).min(now);
-        let seen = self.input.sight.map(|sight| {
-            let last = sight.of.get(&self.definition.connector);
-            (sight.since, last.and_then(|e| e.last_seen))
+        let seen = self.input.sight.map(|sight| Seen {
+            at: sight.at.min(now),
+            since: sight.since,
+            last: sight
+                .of
+                .get(&self.definition.connector)
+                .and_then(|e| e.last_seen),
         });
-        if let Some((_, Some(last))) = seen
+        if let Some(Seen {
+            last: Some(last), ..
+        }) = seen
             && instance.started_at.is_none_or(|started| last > started)
         {
             self.track.verified = Some(instance.revision.clone());
         }
         if !self.verified(&instance.revision) {
-            return self.await_sign(instance, started, seen.map(|(since, _)| since));
+            return self.await_sign(instance, started, seen);
         }
         if now - started >= policy.stable_after {
             self.track.forgive();
         }
-        if self.input.listing.incomplete.is_none()
+        if self.blocked.is_none()
             && self.cleanup_due().is_none()
             && let Some(old) = self.there.iter().find(|i| i.handle != instance.handle)
         {
@@ -271,7 +303,7 @@ impl Step<'_> {
     }
 
     /// A verified instance that runs: how well.
-    fn health(&self, started: Millis, seen: Option<(Millis, Option<Millis>)>) -> Outcome {
+    fn health(&self, started: Millis, seen: Option<Seen>) -> Outcome {
         if let Some((_, why)) = &self.track.rejected {
             return Outcome::new(
                 State::Degraded,
@@ -280,39 +312,34 @@ impl Step<'_> {
                 ),
             );
         }
-        let Some((since, last)) = seen else {
+        let Some(Seen { at, since, last }) = seen else {
             return Outcome::new(State::Running, "it runs; the platform cannot be asked");
         };
         let heard = last.unwrap_or(started).max(started).max(since);
         let silent_at = heard + self.input.policy.silence;
-        if self.input.now < silent_at {
+        if at < silent_at {
             Outcome::new(State::Running, "it runs and the platform hears from it").again(silent_at)
         } else {
             Outcome::new(
                 State::Degraded,
                 format!(
-                    "it runs, but the platform has not heard from it for {} s; look at its log",
-                    (self.input.now - last.unwrap_or(started)) / 1000
+                    "it runs, but the platform has not heard from it since {}; look at its log",
+                    format_date(last.unwrap_or(started))
                 ),
             )
         }
     }
 
     /// A live instance that the platform has not heard from yet.
-    fn await_sign(
-        &mut self,
-        instance: &Instance,
-        started: Millis,
-        since: Option<Millis>,
-    ) -> Outcome {
-        let Some(since) = since else {
+    fn await_sign(&mut self, instance: &Instance, started: Millis, seen: Option<Seen>) -> Outcome {
+        let Some(Seen { at, since, .. }) = seen else {
             return Outcome::new(
                 State::Starting,
                 "it runs; whether the platform hears from it is not known, because the platform cannot be asked",
             );
         };
         let deadline = started.max(since) + self.input.policy.verify_within;
-        if self.input.now < deadline {
+        if at < deadline {
             return Outcome::new(
                 State::Starting,
                 "it runs; the platform has not heard from it yet",
@@ -351,7 +378,7 @@ impl Step<'_> {
                 return self.pull(Some(old));
             }
         }
-        if let Some(why) = &self.input.listing.incomplete {
+        if let Some(why) = self.blocked {
             return Outcome::new(
                 State::Degraded,
                 format!("it waits to be replaced until the listing is complete again: {why}"),
@@ -414,7 +441,7 @@ impl Step<'_> {
     }
 
     fn nothing_is_live(&mut self, target: &str) -> Outcome {
-        if let Some(why) = &self.input.listing.incomplete {
+        if let Some(why) = self.blocked {
             return unreachable(why);
         }
         let instance = self.there.iter().copied().find(|i| i.revision == target);

@@ -1,12 +1,12 @@
 //! What a decision remembers of earlier ones. It may be lost: what follows is one try more, never a second instance or a deletion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferrocti_model::clock::Millis;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Policy};
-use crate::{ConnectorId, Requested};
+use crate::{ConnectorId, Instance, Listing, Place, Requested};
 
 /// What is remembered of all connectors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct Memory {
     pub connectors: BTreeMap<ConnectorId, Track>,
     /// When the removal of which connector was begun.
     pub removing: BTreeMap<ConnectorId, Millis>,
+    /// The places that have been listed completely since this memory began: what is not remembered there is not there.
+    pub known: BTreeSet<Place>,
 }
 
 /// What is remembered of one connector.
@@ -40,6 +42,10 @@ pub struct Track {
     pub cleanup_not_before: Option<(Millis, u32)>,
     /// The run whose end was counted: the instance and when it was started.
     pub counted: Option<(String, Option<Millis>)>,
+    /// How often it has ended by itself since it was asked for.
+    pub ends: u32,
+    /// Where instances of it were last seen.
+    pub places: BTreeSet<Place>,
 }
 
 impl Memory {
@@ -78,6 +84,14 @@ impl Memory {
 }
 
 impl Track {
+    /// Notes where instances of it are; where the listing is incomplete, what was seen before still counts.
+    pub(super) fn see(&mut self, listing: &Listing, there: &[&Instance]) {
+        self.places
+            .retain(|place| listing.incomplete.contains_key(place));
+        self.places
+            .extend(there.iter().map(|instance| instance.place));
+    }
+
     pub(super) fn fail(&mut self, why: String, policy: &Policy, now: Millis) {
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + policy.wait(self.failures));

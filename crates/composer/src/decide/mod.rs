@@ -18,7 +18,7 @@ use ferrocti_model::clock::Millis;
 
 pub use memory::{Memory, Track};
 
-use crate::{ConnectorId, Current, Evidence, Instance, Listing, State, Wanted};
+use crate::{ConnectorId, Current, Definition, Evidence, Instance, Listing, Place, State, Wanted};
 
 /// Everything that a decision is made from.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct Input<'a> {
 /// What the platform has seen of the connectors, in this host's time: ages are subtracted from the local clock, so that clocks need not agree.
 #[derive(Debug, Clone, Default)]
 pub struct Sight {
+    /// When it was asked: silence is only concluded up to here.
+    pub at: Millis,
     /// Since when the platform has been answering without a gap.
     pub since: Millis,
     /// By connector; one that is missing was never seen.
@@ -150,6 +152,8 @@ pub struct Plan {
     pub decisions: Vec<Decision>,
     /// Why deletions are held back; `None`: none are.
     pub refusal: Option<String>,
+    /// The connectors whose deletion is held back.
+    pub held: BTreeSet<ConnectorId>,
 }
 
 /// Decides what to do next for every connector. The memory that comes out replaces the one that went in.
@@ -179,31 +183,41 @@ pub fn decide(input: &Input<'_>, memory: &Memory) -> (Plan, Memory) {
         .collect();
     let mut plan = Plan {
         refusal: deletion.refusal.clone(),
+        held: deletion.held.clone(),
         ..Plan::default()
     };
+    let complete = |place: &Place| !input.listing.incomplete.contains_key(place);
+    memory.known.extend(Place::ALL.into_iter().filter(complete));
     for id in ids {
         let there = instances.get(id).map_or(&[][..], Vec::as_slice);
+        let track = memory.connectors.entry(id.to_owned()).or_default();
+        track.see(input.listing, there);
+        let blocked = blocked(
+            input.listing,
+            definitions.get(id).copied(),
+            track,
+            &memory.known,
+        );
         let outcome = if twice.contains(id) {
             Outcome::new(
                 State::Failed,
                 "the platform lists two definitions with this id; nothing is changed until one of them is gone",
             )
         } else if let Some(definition) = definitions.get(id) {
-            let track = memory.connectors.entry(id.to_owned()).or_default();
-            connector::wanted(input, definition, there, track)
+            connector::wanted(input, definition, there, track, blocked)
         } else {
-            deletion.outcome(input, id, there, &memory)
+            deletion.outcome(input, id, there, track)
         };
         plan.decisions.push(Decision {
             connector: id.to_owned(),
-            current: current(input.listing, there),
+            current: current(blocked, there),
             state: outcome.state,
             reason: outcome.reason,
             action: outcome.action,
             again_at: outcome.again_at,
         });
     }
-    if input.listing.incomplete.is_none() {
+    if input.listing.incomplete.is_empty() {
         memory.connectors.retain(|id, _| {
             definitions.contains_key(id.as_str()) || instances.contains_key(id.as_str())
         });
@@ -211,10 +225,29 @@ pub fn decide(input: &Input<'_>, memory: &Memory) -> (Plan, Memory) {
     (plan, memory)
 }
 
-fn current(listing: &Listing, there: &[&Instance]) -> Option<Current> {
+/// Why instances of a connector may be there although they are not in the listing; `None`: all of them are in it.
+fn blocked<'a>(
+    listing: &'a Listing,
+    definition: Option<&Definition>,
+    track: &Track,
+    known: &BTreeSet<Place>,
+) -> Option<&'a str> {
+    let may_be_at = |place: &Place| {
+        definition.is_some_and(|definition| definition.source.place() == *place)
+            || track.places.contains(place)
+            || !known.contains(place)
+    };
+    listing
+        .incomplete
+        .iter()
+        .find(|(place, _)| may_be_at(place))
+        .map(|(_, why)| why.as_str())
+}
+
+fn current(blocked: Option<&str>, there: &[&Instance]) -> Option<Current> {
     if there.iter().any(|instance| instance.is_live()) {
         Some(Current::Started)
-    } else if there.is_empty() || listing.incomplete.is_some() {
+    } else if there.is_empty() || blocked.is_some() {
         None
     } else {
         Some(Current::Stopped)
@@ -253,13 +286,14 @@ impl Outcome {
 /// Which connectors are removed in this round.
 struct Deletion {
     allowed: BTreeSet<ConnectorId>,
+    held: BTreeSet<ConnectorId>,
     refusal: Option<String>,
 }
 
 impl Deletion {
     fn judge(
         input: &Input<'_>,
-        definitions: &BTreeMap<&str, &crate::Definition>,
+        definitions: &BTreeMap<&str, &Definition>,
         instances: &BTreeMap<&str, Vec<&Instance>>,
         memory: &mut Memory,
     ) -> Self {
@@ -279,42 +313,40 @@ impl Deletion {
             .filter(|id| instances.contains_key(id.as_str()))
             .filter(|id| !definitions.contains_key(id.as_str()))
             .collect();
-        if input.listing.incomplete.is_none() {
-            let fresh: Vec<&&ConnectorId> = candidates
-                .iter()
-                .filter(|id| !memory.removing.contains_key(**id) && !input.approved.contains(**id))
-                .collect();
-            if fresh.len() + memory.removing.len() > policy.max_removals && !fresh.is_empty() {
-                let ids: Vec<&str> = fresh.iter().map(|id| id.as_str()).collect();
-                refusal = Some(format!(
-                    "the platform asks to delete {} connectors; more than {} within {} minutes need an operator's confirmation: {}",
-                    fresh.len() + memory.removing.len(),
-                    policy.max_removals,
-                    policy.removal_window / 60_000,
-                    ids.join(", ")
-                ));
-            } else {
-                for id in fresh {
-                    memory.removing.insert((**id).clone(), input.now);
-                }
-            }
+        let fresh: BTreeSet<ConnectorId> = candidates
+            .iter()
+            .filter(|id| !memory.removing.contains_key(**id) && !input.approved.contains(**id))
+            .map(|id| (*id).clone())
+            .collect();
+        let mut held = BTreeSet::new();
+        if fresh.len() + memory.removing.len() > policy.max_removals && !fresh.is_empty() {
+            let ids: Vec<&str> = fresh.iter().map(String::as_str).collect();
+            refusal = Some(format!(
+                "the platform asks to delete {} connectors; more than {} within {} minutes need an operator's confirmation: {}",
+                fresh.len() + memory.removing.len(),
+                policy.max_removals,
+                policy.removal_window / 60_000,
+                ids.join(", ")
+            ));
+            held = fresh;
+        } else {
+            let begun = fresh.into_iter().map(|id| (id, input.now));
+            memory.removing.extend(begun);
         }
         let allowed = candidates
             .into_iter()
             .filter(|id| input.approved.contains(*id) || memory.removing.contains_key(*id))
             .cloned()
             .collect();
-        Self { allowed, refusal }
+        Self {
+            allowed,
+            held,
+            refusal,
+        }
     }
 
     /// For a connector that no definition names.
-    fn outcome(
-        &self,
-        input: &Input<'_>,
-        id: &str,
-        there: &[&Instance],
-        memory: &Memory,
-    ) -> Outcome {
+    fn outcome(&self, input: &Input<'_>, id: &str, there: &[&Instance], track: &Track) -> Outcome {
         let live = there.iter().find(|instance| instance.is_live());
         let seen = if live.is_some() {
             State::Running
@@ -327,30 +359,27 @@ impl Deletion {
                 "the platform does not list it, and has not said that it was deleted: left as it is",
             );
         }
-        if let Some(why) = &input.listing.incomplete {
-            return Outcome::new(
-                seen,
-                format!(
-                    "deleted on the platform; it is removed when the listing of instances is complete again ({why})"
-                ),
-            );
-        }
         if !self.allowed.contains(id) {
             return Outcome::new(
                 seen,
                 "deleted on the platform; kept, because too many deletions at once need an operator's confirmation",
             );
         }
-        if let Some(at) = memory
-            .connectors
-            .get(id)
-            .and_then(|track| track.cleanup_due(&input.policy, input.now))
-        {
+        if let Some(at) = track.cleanup_due(&input.policy, input.now) {
             return Outcome::new(
                 State::Stopping,
                 "deleted on the platform; removing it has failed and is tried again",
             )
             .again(at);
+        }
+        let incomplete = |instance: &Instance| input.listing.incomplete.get(&instance.place);
+        if let Some(why) = there.iter().find_map(|instance| incomplete(instance)) {
+            return Outcome::new(
+                seen,
+                format!(
+                    "deleted on the platform; it is removed when the listing of instances is complete again ({why})"
+                ),
+            );
         }
         if let Some(instance) = live {
             return Outcome::new(

@@ -19,7 +19,7 @@ const VERSION: &str = "v1.41";
 /// How long a request may take that waits for nothing but the engine.
 pub const SOON: Duration = Duration::from_secs(60);
 /// An answer that is longer is not one.
-const LONGEST: usize = 64 << 20;
+pub const LONGEST: usize = 64 << 20;
 
 /// Where the engine is.
 #[derive(Debug, Clone)]
@@ -69,20 +69,8 @@ impl Client {
         body: Option<&Value>,
         patience: Duration,
     ) -> Result<Reply, Failure> {
-        self.ask_as(method, path, body, None, patience).await
-    }
-
-    /// The same, with credentials for a registry.
-    pub async fn ask_as(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-        registry: Option<&str>,
-        patience: Duration,
-    ) -> Result<Reply, Failure> {
         let whole = async {
-            let response = self.open(method, path, body, registry).await?;
+            let response = self.open(method, path, body, None).await?;
             let status = response.status();
             let mut stream = response.into_body();
             let mut body = Vec::new();

@@ -1,6 +1,6 @@
 //! Containers: made from definitions, found by labels, and looked at.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ferrocti_model::clock::{Millis, parse_date};
 use hyper::Method;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{COMPOSER, CONNECTOR, Docker, REVISION, client};
 use crate::{
-    Definition, Instance, Listing, Mount, Phase, Restart, Secret, Source,
+    Definition, Instance, Listing, Mount, Phase, Place, Restart, Secret, Source,
     orchestrator::{Failure, Foreign, Stats},
 };
 
@@ -64,6 +64,7 @@ fn instance(container: &Value) -> Instance {
     };
     Instance {
         handle: text(container, "/Name").trim_start_matches('/').to_owned(),
+        place: Place::Containers,
         connector: label(container, CONNECTOR).to_owned(),
         revision: label(container, REVISION).to_owned(),
         phase,
@@ -72,6 +73,7 @@ fn instance(container: &Value) -> Instance {
             .as_u64()
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or_default(),
+        said: None,
     }
 }
 
@@ -104,41 +106,59 @@ impl Docker {
         }
     }
 
-    /// Containers, and why some of them could not be looked at: the engine has no answer for one that is just being removed.
-    async fn containers(&self, filters: &Value) -> Result<(Vec<Value>, Option<String>), Failure> {
-        let filters = client::encode(&filters.to_string());
+    /// The engine's short answer on the containers with these labels.
+    async fn listed(&self, labels: &[String]) -> Result<Vec<Value>, Failure> {
+        let filters = client::encode(&json!({"label": labels}).to_string());
         let path = format!("/containers/json?all=1&filters={filters}");
         let reply = self.client.ask(Method::GET, &path, None, client::SOON);
         let listed = reply.await?.json()?;
-        let mut found = Vec::new();
-        let mut trouble = None;
-        for entry in list_of(&listed) {
-            match self.inspect(text(entry, "/Id")).await {
-                Ok(Some(container)) => found.push(container),
-                // one that has gone meanwhile is no fault
-                Ok(None) => {}
-                Err(failure) => trouble = Some(failure.to_string()),
-            }
-        }
-        Ok((found, trouble))
+        Ok(list_of(&listed).to_vec())
     }
 
     pub async fn list(&self) -> Result<Listing, Failure> {
         let label = format!("{COMPOSER}={}", self.settings.composer);
-        let (found, incomplete) = self.containers(&json!({"label": [label]})).await?;
-        let mut instances: Vec<Instance> = found.iter().map(instance).collect();
-        instances.sort_by(|a, b| a.handle.cmp(&b.handle));
-        Ok(Listing {
-            instances,
-            incomplete,
-        })
+        let listed = self.listed(&[label]).await?;
+        let ids: Vec<&str> = listed.iter().map(|entry| text(entry, "/Id")).collect();
+        self.seen.keep(&ids);
+        self.looked_at(&listed).await
+    }
+
+    /// Looks at the containers that something has happened to since they were looked at last. The engine has no answer for one that is just
+    /// being removed, which makes the listing incomplete.
+    async fn looked_at(&self, listed: &[Value]) -> Result<Listing, Failure> {
+        let mut listing = Listing::default();
+        for entry in listed {
+            let (id, state) = (text(entry, "/Id"), text(entry, "/State"));
+            if let Some(known) = self.seen.get(id, state) {
+                listing.instances.push(known);
+                continue;
+            }
+            let begun = self.seen.now();
+            match self.inspect(id).await {
+                Ok(Some(container)) => {
+                    let found = instance(&container);
+                    let state = text(&container, "/State/Status");
+                    self.seen.note(id, begun, state, &found);
+                    listing.instances.push(found);
+                }
+                // one that has gone meanwhile is no fault
+                Ok(None) => {}
+                Err(failure) => {
+                    let why = failure.to_string();
+                    listing.incomplete.insert(Place::Containers, why);
+                }
+            }
+        }
+        listing.instances.sort_by(|a, b| a.handle.cmp(&b.handle));
+        Ok(listing)
     }
 
     pub async fn adoptable(&self) -> Result<Vec<Foreign>, Failure> {
         let mut foreign = Vec::new();
-        // what cannot be looked at cannot be adopted
-        for container in self.containers(&json!({})).await?.0 {
-            if label(&container, COMPOSER).is_empty()
+        for entry in self.listed(&[]).await? {
+            // what cannot be looked at cannot be adopted
+            if let Ok(Some(container)) = self.inspect(text(&entry, "/Id")).await
+                && label(&container, COMPOSER).is_empty()
                 && let Some(found) = self.foreign(&container).await?
             {
                 foreign.push(found);
@@ -321,8 +341,13 @@ impl Docker {
         if own.is_live() {
             return Ok(());
         }
-        let listing = self.list().await?;
-        if let Some(why) = listing.incomplete {
+        let labels = [
+            format!("{COMPOSER}={}", self.settings.composer),
+            format!("{CONNECTOR}={}", own.connector),
+        ];
+        let listed = self.listed(&labels).await?;
+        let listing = self.looked_at(&listed).await?;
+        if let Some(why) = listing.incomplete.get(&Place::Containers) {
             return Err(Failure::Unavailable(format!(
                 "whether another instance is alive cannot be seen: {why}"
             )));
@@ -372,7 +397,21 @@ impl Docker {
         }
     }
 
-    pub async fn stats(&self, handle: &str) -> Result<Stats, Failure> {
+    pub async fn stats(&self, handles: &[String]) -> Result<BTreeMap<String, Stats>, Failure> {
+        let mut figures = BTreeMap::new();
+        for handle in handles {
+            match self.figures(handle).await {
+                Ok(stats) => {
+                    figures.insert(handle.clone(), stats);
+                }
+                Err(Failure::Unavailable(why)) => return Err(Failure::Unavailable(why)),
+                Err(_) => {}
+            }
+        }
+        Ok(figures)
+    }
+
+    async fn figures(&self, handle: &str) -> Result<Stats, Failure> {
         self.own(handle).await?;
         let path = format!("/containers/{handle}/stats?stream=false&one-shot=1");
         let reply = self.client.ask(Method::GET, &path, None, client::SOON);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{Docker, Registry, client};
 use crate::orchestrator::Failure;
 
-/// Fetching a large image over a slow line takes long.
-const LONG: std::time::Duration = std::time::Duration::from_secs(3600);
+/// A registry that sends nothing for so long is not waited for any longer.
+const QUIET: std::time::Duration = std::time::Duration::from_secs(120);
 /// What an image without a registry in its name comes from.
 const HUB: &str = "docker.io";
 
@@ -41,6 +41,25 @@ fn credentials(registries: &[Registry], reference: &str) -> Option<String> {
     Some(URL_SAFE.encode(text.to_string()))
 }
 
+/// What an operator can do about the engine's words.
+fn hint(why: &str, server: &str, logged_in: bool) -> String {
+    let why = why.to_ascii_lowercase();
+    let is = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if is(&["unauthorized", "denied", "no basic auth", "authentication"]) {
+        if logged_in {
+            format!("; correct this composer's login for {server}, or the image's name")
+        } else {
+            format!("; give this composer a login for {server}, or correct the image's name")
+        }
+    } else if is(&["manifest unknown", "not found", "invalid reference"]) {
+        "; correct the image's name or tag".to_owned()
+    } else if is(&["no space left"]) {
+        "; make room on the engine's disk".to_owned()
+    } else {
+        String::new()
+    }
+}
+
 impl Docker {
     /// Fetches an image unless it is here; one whose tag moves is asked for each time, and the one that is here serves when that fails.
     pub async fn fetch(&self, reference: &str) -> Result<(), Failure> {
@@ -58,25 +77,58 @@ impl Docker {
         };
         let path = format!("/images/create?fromImage={}", client::encode(&full));
         let credentials = credentials(&self.settings.registries, reference);
-        let reply = self
-            .client
-            .ask_as(Method::POST, &path, None, credentials.as_deref(), LONG)
-            .await?;
-        let trouble = if reply.status.is_success() {
-            // the answer is a line of JSON for each step, and an error may be the last of them
-            String::from_utf8_lossy(&reply.body)
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .find_map(|line| Some(line.get("error")?.as_str()?.to_owned()))
-        } else {
-            Some(reply.message())
-        };
-        match trouble {
-            Some(why) if !here => Err(Failure::Refused(format!(
-                "the image {reference} cannot be fetched: {why}"
-            ))),
+        match self.pull(&path, credentials.as_deref()).await? {
+            Some(why) if !here => {
+                let server = registry(reference);
+                let hint = hint(&why, server, credentials.is_some());
+                Err(Failure::Refused(format!(
+                    "the image {reference} cannot be fetched: {why}{hint}"
+                )))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Fetches; the engine's words for what went wrong with it.
+    async fn pull(&self, path: &str, credentials: Option<&str>) -> Result<Option<String>, Failure> {
+        let silent = || Ok(Some(format!("nothing came for {} s", QUIET.as_secs())));
+        let opened = self.client.open(Method::POST, path, None, credentials);
+        let Ok(response) = tokio::time::timeout(QUIET, opened).await else {
+            return silent();
+        };
+        let response = response?;
+        let status = response.status();
+        let mut stream = response.into_body();
+        let mut rest = Vec::new();
+        let mut trouble = None;
+        // the answer is a line of JSON for each step, and an error may be the last of them
+        loop {
+            let Ok(piece) = tokio::time::timeout(QUIET, client::next(&mut stream)).await else {
+                return silent();
+            };
+            let ended = piece.as_ref().is_ok_and(Option::is_none);
+            rest.extend_from_slice(&piece?.unwrap_or_default());
+            while let Some(end) = rest
+                .iter()
+                .position(|b| *b == b'\n')
+                .or(ended.then_some(rest.len()))
+            {
+                if end == 0 && rest.is_empty() {
+                    break;
+                }
+                let line: Vec<u8> = rest.drain(..rest.len().min(end + 1)).collect();
+                let line = serde_json::from_slice::<Value>(&line).unwrap_or_default();
+                let words = line.get("error").or_else(|| line.get("message"));
+                trouble = words.and_then(Value::as_str).map(str::to_owned).or(trouble);
+            }
+            if ended || rest.len() > client::LONGEST {
+                break;
+            }
+        }
+        Ok(match trouble {
+            None if !status.is_success() => Some(format!("the engine answered {status}")),
+            trouble => trouble,
+        })
     }
 
     async fn has(&self, reference: &str) -> Result<bool, Failure> {

@@ -50,10 +50,29 @@ impl Docker {
             .after
             .as_deref()
             .map(|text| text.parse::<Timestamp>().unwrap_or(Timestamp::UNIX_EPOCH));
-        let part = match after {
-            Some(time) => format!("since={}.{:09}", time.as_second(), time.subsec_nanosecond()),
-            None => format!("tail={limit}"),
+        let Some(after) = after else {
+            return self
+                .read_part(handle, &format!("tail={limit}"), None, limit)
+                .await;
         };
+        // the engine reads a whole log for what is new since a time, but its end at once
+        let tail = format!("tail={limit}");
+        let page = self.read_part(handle, &tail, Some(after), limit).await?;
+        if page.lines.len() < limit {
+            return Ok(page);
+        }
+        let (seconds, nanos) = (after.as_second(), after.subsec_nanosecond());
+        let since = format!("since={seconds}.{nanos:09}");
+        self.read_part(handle, &since, Some(after), limit).await
+    }
+
+    async fn read_part(
+        &self,
+        handle: &str,
+        part: &str,
+        after: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<LogPage, Failure> {
         let path = format!("/containers/{handle}/logs?stdout=1&stderr=1&timestamps=1&{part}");
         let response = self.client.open(Method::GET, &path, None, None).await?;
         if !response.status().is_success() {
@@ -68,7 +87,7 @@ impl Docker {
         };
         let mut page = LogPage {
             lines: Vec::new(),
-            next: query.after.clone(),
+            next: after.map(|time| time.to_string()),
         };
         let mut last = after;
         while let Some(frame) = frames.next().await? {

@@ -7,8 +7,10 @@ mod client;
 mod container;
 mod image;
 mod log;
+mod seen;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Weak},
     time::Duration,
@@ -18,7 +20,7 @@ use hyper::Method;
 use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 
-use self::client::Client;
+use self::{client::Client, seen::Seen};
 use crate::{
     Definition, Listing, Secret,
     orchestrator::{Answer, Failure, Foreign, LogPage, LogQuery, Orchestrator, Stats},
@@ -66,6 +68,7 @@ pub struct DockerOrchestrator {
 struct Docker {
     settings: DockerSettings,
     client: Client,
+    seen: Seen,
     changes: watch::Sender<u64>,
 }
 
@@ -82,6 +85,7 @@ impl DockerOrchestrator {
                 socket: settings.socket.clone(),
             },
             settings,
+            seen: Seen::default(),
             changes: watch::Sender::new(0),
         });
         let listener = tokio::spawn(listen(Arc::downgrade(&docker)));
@@ -106,14 +110,18 @@ async fn listen(docker: Weak<Docker>) {
         let path = format!("/events?filters={}", client::encode(&filters));
         if let Ok(response) = docker.client.open(Method::GET, &path, None, None).await {
             let mut stream = response.into_body();
+            let mut rest = Vec::new();
+            docker.seen.listening();
             loop {
                 // also once when it begins: what happened before was missed
                 docker.changed();
                 match client::next(&mut stream).await {
-                    Ok(Some(_)) => {}
+                    Ok(Some(piece)) => docker.heard(&mut rest, &piece),
                     Ok(None) | Err(_) => break,
                 }
             }
+            docker.seen.deaf();
+            docker.changed();
         }
         drop(docker);
         tokio::time::sleep(LISTEN_AGAIN).await;
@@ -121,6 +129,21 @@ async fn listen(docker: Weak<Docker>) {
 }
 
 impl Docker {
+    /// What is known of the containers that events are about has to be asked for again.
+    fn heard(&self, rest: &mut Vec<u8>, piece: &[u8]) {
+        rest.extend_from_slice(piece);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            let event = serde_json::from_slice::<serde_json::Value>(&line).unwrap_or_default();
+            if let Some(id) = event.pointer("/Actor/ID").and_then(|id| id.as_str()) {
+                self.seen.changed(id);
+            }
+        }
+        if rest.len() > client::LONGEST {
+            rest.clear();
+        }
+    }
+
     fn changed(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
@@ -175,8 +198,8 @@ impl Orchestrator for DockerOrchestrator {
         })
     }
 
-    fn stats<'a>(&'a self, handle: &'a str) -> Answer<'a, Stats> {
-        Box::pin(self.docker.stats(handle))
+    fn stats<'a>(&'a self, handles: &'a [String]) -> Answer<'a, BTreeMap<String, Stats>> {
+        Box::pin(self.docker.stats(handles))
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -21,7 +21,7 @@ use super::{
     spawn, venv,
 };
 use crate::{
-    Definition, Instance, Listing, Phase, Secret, Source,
+    Definition, Instance, Listing, Phase, Place, Secret, Source,
     orchestrator::{Failure, Foreign, LogPage, LogQuery, Stats},
 };
 
@@ -199,7 +199,10 @@ impl Host {
     }
 
     pub fn list(&self) -> Result<Listing, Failure> {
-        let marked = self.marked()?;
+        self.list_with(self.marked()?)
+    }
+
+    fn list_with(&self, marked: Vec<Marked>) -> Result<Listing, Failure> {
         let boot = proc_fs::boot();
         let mut instances = BTreeMap::new();
         for handle in self.handles()? {
@@ -224,11 +227,13 @@ impl Host {
                 handle.clone(),
                 Instance {
                     handle,
+                    place: Place::Processes,
                     connector: spec.connector,
                     revision: spec.revision,
                     phase,
                     started_at,
                     restarts: 0,
+                    said: None,
                 },
             );
         }
@@ -237,16 +242,18 @@ impl Host {
                 .entry(found.handle.clone())
                 .or_insert_with(|| Instance {
                     handle: found.handle,
+                    place: Place::Processes,
                     connector: found.connector,
                     revision: String::new(),
                     phase: Phase::Running,
                     started_at: None,
                     restarts: 0,
+                    said: None,
                 });
         }
         Ok(Listing {
             instances: instances.into_values().collect(),
-            incomplete: None,
+            ..Listing::default()
         })
     }
 
@@ -311,7 +318,7 @@ impl Host {
             .map_err(disk(&path))?
             .ok_or_else(|| Failure::NotFound(handle.to_owned()))?;
         let marked = self.marked()?;
-        let listing = self.list()?;
+        let listing = self.list_with(marked.clone())?;
         for instance in &listing.instances {
             if instance.connector != spec.connector || !instance.is_live() {
                 continue;
@@ -447,16 +454,22 @@ impl Host {
         log::read(&place, query, live).map_err(disk(&place))
     }
 
-    pub fn stats(&self, handle: &str) -> Result<Stats, Failure> {
-        self.place(handle)?;
-        let alive = self.alive(handle, &self.marked()?);
-        let pages: u64 = alive.iter().map(|p| p.resident_pages).sum();
-        let ticks: u64 = alive.iter().map(|p| p.cpu_ticks).sum();
-        Ok(Stats {
-            memory: pages * rustix::param::page_size() as u64,
-            cpu_millis: ticks * 1000 / rustix::param::clock_ticks_per_second().max(1),
-            processes: alive.len() as u64,
-        })
+    pub fn stats(&self, handles: &[String]) -> Result<BTreeMap<String, Stats>, Failure> {
+        // one look at all processes, however many are asked for
+        let marked = self.marked()?;
+        let figures = handles.iter().filter(|handle| self.place(handle).is_ok());
+        let figures = figures.map(|handle| {
+            let alive = self.alive(handle, &marked);
+            let pages: u64 = alive.iter().map(|p| p.resident_pages).sum();
+            let ticks: u64 = alive.iter().map(|p| p.cpu_ticks).sum();
+            let stats = Stats {
+                memory: pages * rustix::param::page_size() as u64,
+                cpu_millis: ticks * 1000 / rustix::param::clock_ticks_per_second().max(1),
+                processes: alive.len() as u64,
+            };
+            (handle.clone(), stats)
+        });
+        Ok(figures.collect())
     }
 
     pub fn adoptable(&self) -> Result<Vec<Foreign>, Failure> {

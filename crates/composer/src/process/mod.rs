@@ -12,6 +12,7 @@ mod spawn;
 mod venv;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::PathBuf,
     sync::{Arc, Weak},
@@ -193,9 +194,9 @@ impl Orchestrator for ProcessOrchestrator {
         self.blocking(move |host| host.read_log(&handle, &query))
     }
 
-    fn stats<'a>(&'a self, handle: &'a str) -> Answer<'a, Stats> {
-        let handle = handle.to_owned();
-        self.blocking(move |host| host.stats(&handle))
+    fn stats<'a>(&'a self, handles: &'a [String]) -> Answer<'a, BTreeMap<String, Stats>> {
+        let handles = handles.to_vec();
+        self.blocking(move |host| host.stats(&handles))
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use ferrocti_composer::{
     Action, Current, Decision, Definition, EnvVar, Evidence, Input, Instance, Listing, Memory,
-    Options, Phase, Plan, Policy, Requested, Restart, Sight, Source, State, Value, Wanted, decide,
+    Options, Phase, Place, Plan, Policy, Requested, Restart, Sight, Source, State, Value, Wanted,
+    decide,
 };
+use ferrocti_model::clock::format_date;
 
 const NOW: i64 = 10_000_000;
 
@@ -21,17 +23,20 @@ pub fn definition(connector: &str, revision: &str) -> Definition {
         },
         environment: vec![EnvVar::plain("CONNECTOR_ID", connector)],
         options: Options::default(),
+        fault: None,
     }
 }
 
 fn instance(revision: &str, phase: Phase) -> Instance {
     Instance {
         handle: format!("c-{revision}"),
+        place: Place::Containers,
         connector: "c".to_owned(),
         revision: revision.to_owned(),
         started_at: (phase != Phase::Created).then_some(NOW - 60_000),
         phase,
         restarts: 0,
+        said: None,
     }
 }
 
@@ -59,7 +64,7 @@ impl World {
             },
             listing: Listing {
                 instances,
-                incomplete: None,
+                ..Listing::default()
             },
             sight: Some(Sight::default()),
             approved: BTreeSet::new(),
@@ -69,6 +74,9 @@ impl World {
     }
 
     fn plan(&mut self) -> Plan {
+        if let Some(sight) = &mut self.sight {
+            sight.at = self.now;
+        }
         let (plan, memory) = decide(
             &Input {
                 wanted: &self.wanted,
@@ -305,7 +313,7 @@ fn nothing_is_given_up_while_the_platform_is_away_or_has_just_come_back() {
 }
 
 #[test]
-fn silence_degrades_a_running_connector_and_names_its_length() {
+fn silence_degrades_a_running_connector_and_says_since_when() {
     let mut world = World::new(
         vec![definition("c", "1")],
         vec![instance("1", Phase::Running)],
@@ -316,7 +324,8 @@ fn silence_degrades_a_running_connector_and_names_its_length() {
     world.now = decision.again_at.unwrap();
     let decision = world.next();
     expect(&decision, State::Degraded, None);
-    assert!(decision.reason.contains("150 s"), "{}", decision.reason);
+    let heard = format_date(NOW);
+    assert!(decision.reason.contains(&heard), "{}", decision.reason);
 }
 
 #[test]
@@ -415,14 +424,115 @@ fn a_secret_that_cannot_be_opened_blocks_the_deployment_and_names_the_variable()
 #[test]
 fn an_incomplete_listing_neither_makes_nor_deletes() {
     let mut world = World::new(vec![definition("c", "1")], vec![]).pulled("1");
-    world.listing = Listing::failed("the engine does not answer");
+    world.listing = Listing::failed(Place::Containers, "the engine does not answer");
     let decision = world.next();
     expect(&decision, State::Unreachable, None);
     assert_eq!(decision.current, None);
     let mut world = World::new(vec![], vec![instance("1", Phase::Running)]);
     world.wanted.tombstones.insert("c".to_owned());
-    world.listing.incomplete = Some("one page of two".to_owned());
+    let why = "one page of two".to_owned();
+    world.listing.incomplete.insert(Place::Containers, why);
     expect(&world.next(), State::Running, None);
+}
+
+fn command(connector: &str, revision: &str) -> Definition {
+    Definition {
+        source: Source::Command {
+            argv: vec!["/bin/true".to_owned()],
+            directory: None,
+            requirements: None,
+        },
+        ..definition(connector, revision)
+    }
+}
+
+#[test]
+fn an_engine_that_is_away_holds_up_no_process() {
+    let away = || Listing::failed(Place::Containers, "no engine");
+    // it was listed once, so that what is not remembered there is not there
+    let mut world = World::new(vec![], vec![]);
+    world.plan();
+    world.listing = away();
+    world.wanted.definitions = vec![command("c", "1")];
+    expect(&world.next(), State::Pulling, Some(pull("1")));
+    world.record(&pull("1"), Ok(()));
+    expect(&world.next(), State::Starting, Some(create("1")));
+    let mut container = World::new(vec![], vec![]);
+    container.plan();
+    container.listing = away();
+    container.wanted.definitions = vec![definition("c", "1")];
+    expect(&container.next(), State::Unreachable, None);
+}
+
+#[test]
+fn where_instances_were_last_seen_is_waited_for_and_without_memory_everything_is() {
+    let mut moved = World::new(
+        vec![definition("c", "1")],
+        vec![instance("1", Phase::Running)],
+    );
+    moved.next();
+    moved.listing = Listing::failed(Place::Containers, "no engine");
+    moved.wanted.definitions = vec![command("c", "2")];
+    expect(&moved.next(), State::Unreachable, None);
+    let mut forgotten = World::new(vec![command("c", "1")], vec![]);
+    forgotten.listing = Listing::failed(Place::Containers, "no engine");
+    expect(&forgotten.next(), State::Unreachable, None);
+}
+
+#[test]
+fn silence_is_only_concluded_up_to_when_the_platform_was_asked() {
+    let mut world = World::new(
+        vec![definition("c", "1")],
+        vec![instance("1", Phase::Running)],
+    )
+    .heard(NOW);
+    let decision = world.next();
+    let sight = world.sight.clone();
+    world.now = decision.again_at.unwrap() + 1_000_000;
+    let (plan, _) = decide(
+        &Input {
+            wanted: &world.wanted,
+            listing: &world.listing,
+            sight: sight.as_ref(),
+            approved: &world.approved,
+            policy: Policy::default(),
+            now: world.now,
+        },
+        &world.memory,
+    );
+    expect(&plan.decisions[0], State::Running, None);
+}
+
+#[test]
+fn what_it_said_last_is_part_of_why_it_ended() {
+    let mut world = World::new(
+        vec![definition("c", "1")],
+        vec![instance("1", Phase::Running)],
+    );
+    world.next();
+    let mut ended = instance("1", EXITED);
+    ended.said = Some("ValueError: no key".to_owned());
+    world.listing.instances = vec![ended];
+    let decision = world.next();
+    assert!(
+        decision.reason.contains("ValueError: no key"),
+        "{}",
+        decision.reason
+    );
+}
+
+#[test]
+fn a_definition_with_a_fault_is_not_deployed_and_says_why() {
+    let mut faulty = definition("c", "1");
+    faulty.fault = Some("this composer does not run it (composer.images)".to_owned());
+    let mut world = World::new(vec![faulty], vec![]);
+    let decision = world.next();
+    expect(&decision, State::Failed, None);
+    assert!(
+        decision.reason.contains("composer.images"),
+        "{}",
+        decision.reason
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use ferrocti_composer::{
-    Action, Evidence, Input, Instance, Listing, Memory, Phase, Policy, Requested, Sight, State,
-    Wanted, decide,
+    Action, Evidence, Input, Instance, Listing, Memory, Phase, Place, Policy, Requested, Sight,
+    Source, State, Wanted, decide,
 };
 use proptest::prelude::*;
 
@@ -16,8 +16,8 @@ const CONNECTORS: [&str; 3] = ["a", "b", "c"];
 enum Event {
     /// One round: decide and carry out; the first flag of each connector loses the deed, the second its answer.
     Round(Vec<(bool, bool)>),
-    /// The listing of the next round misses some instances.
-    Blind(u8),
+    /// The listing of the next round misses some instances of a place.
+    Blind(Place, u8),
     /// The platform's next answer misses some connectors.
     Short(u8),
     /// An instance ends.
@@ -26,8 +26,8 @@ enum Event {
     Vanish(usize),
     /// Somebody starts nothing, but breaks an instance.
     Break(usize),
-    /// A connector gets a new definition.
-    Redefine(usize),
+    /// A connector gets a new definition, which may run elsewhere.
+    Redefine(usize, Place),
     /// A connector shall run, or not.
     Request(usize, bool),
     /// A connector is deleted.
@@ -42,16 +42,20 @@ enum Event {
     Away(bool),
 }
 
+fn place() -> impl Strategy<Value = Place> {
+    prop_oneof![Just(Place::Processes), Just(Place::Containers)]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let flags = prop::collection::vec((prop::bool::weighted(0.2), prop::bool::weighted(0.2)), 3);
     prop_oneof![
         12 => flags.prop_map(Event::Round),
-        2 => any::<u8>().prop_map(Event::Blind),
+        2 => (place(), any::<u8>()).prop_map(|(place, mask)| Event::Blind(place, mask)),
         2 => any::<u8>().prop_map(Event::Short),
         2 => (0..6usize).prop_map(Event::Die),
         1 => (0..6usize).prop_map(Event::Vanish),
         1 => (0..6usize).prop_map(Event::Break),
-        2 => (0..3usize).prop_map(Event::Redefine),
+        2 => (0..3usize, place()).prop_map(|(n, place)| Event::Redefine(n, place)),
         2 => (0..3usize, any::<bool>()).prop_map(|(n, on)| Event::Request(n, on)),
         1 => (0..3usize).prop_map(Event::Bury),
         4 => (0..400_000i64).prop_map(Event::Clock),
@@ -62,13 +66,27 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn source(place: Place) -> Source {
+    match place {
+        Place::Processes => Source::Command {
+            argv: vec!["/bin/true".to_owned()],
+            directory: None,
+            requirements: None,
+        },
+        Place::Containers => Source::Image {
+            reference: "example/x:1".to_owned(),
+            command: None,
+        },
+    }
+}
+
 struct World {
     wanted: Wanted,
     instances: Vec<Instance>,
     sight: Option<Sight>,
     memory: Memory,
     now: i64,
-    blind: u8,
+    blind: Option<(Place, u8)>,
     short: u8,
     revision: u32,
     ever_buried: BTreeSet<String>,
@@ -88,13 +106,19 @@ impl World {
             sight: Some(Sight::default()),
             memory: Memory::default(),
             now: 1_000_000_000,
-            blind: 0,
+            blind: None,
             short: 0,
             revision: 0,
             ever_buried: BTreeSet::new(),
             ever_heard: BTreeSet::new(),
             set_back: false,
         }
+    }
+
+    fn place_of(&self, connector: &str) -> Place {
+        let wanted = &self.wanted.definitions;
+        let definition = wanted.iter().find(|d| d.connector == connector).unwrap();
+        definition.source.place()
     }
 
     fn at(&mut self, n: usize) -> Option<&mut Instance> {
@@ -107,7 +131,7 @@ impl World {
             Event::Round(flags) => {
                 self.round(&flags);
             }
-            Event::Blind(mask) => self.blind = mask,
+            Event::Blind(place, mask) => self.blind = Some((place, mask)),
             Event::Short(mask) => self.short = mask,
             Event::Die(n) => {
                 let now = self.now;
@@ -128,11 +152,12 @@ impl World {
                     instance.phase = Phase::Broken("broken by hand".to_owned());
                 }
             }
-            Event::Redefine(n) => {
+            Event::Redefine(n, place) => {
                 self.revision += 1;
                 let revision = self.revision.to_string();
                 if let Some(wanted) = self.wanted.definitions.get_mut(n) {
                     wanted.revision = revision;
+                    wanted.source = source(place);
                 }
             }
             Event::Request(n, on) => {
@@ -195,19 +220,26 @@ impl World {
         );
         let mut listing = Listing {
             instances: self.instances.clone(),
-            incomplete: (blind != 0).then(|| "the engine answered half".to_owned()),
+            ..Listing::default()
         };
-        let mut index = 0;
-        listing.instances.retain(|_| {
-            index += 1;
-            blind & (1 << (index % 8)) == 0
-        });
+        if let Some((place, mask)) = blind {
+            let why = "the engine answered half".to_owned();
+            listing.incomplete.insert(place, why);
+            let mut index = 0;
+            listing.instances.retain(|instance| {
+                index += 1;
+                instance.place != place || mask & (1 << (index % 8)) == 0
+            });
+        }
         let mut wanted = self.wanted.clone();
         let mut index = 0;
         wanted.definitions.retain(|_| {
             index += 1;
             short & (1 << index) == 0
         });
+        if let Some(sight) = &mut self.sight {
+            sight.at = self.now;
+        }
         let input = Input {
             wanted: &wanted,
             listing: &listing,
@@ -249,8 +281,9 @@ impl World {
     fn check(&self, action: &Action, connector: &str, listing: &Listing) {
         match action {
             Action::Remove { handle } => {
-                assert_eq!(listing.incomplete, None, "deleted on an incomplete listing");
                 let gone = self.instances.iter().find(|i| i.handle == *handle).unwrap();
+                let blind = listing.incomplete.contains_key(&gone.place);
+                assert!(!blind, "deleted on an incomplete listing");
                 assert!(!gone.is_live(), "removed while it lived");
                 let buried = self.ever_buried.contains(connector);
                 let broken = matches!(gone.phase, Phase::Broken(_));
@@ -261,17 +294,12 @@ impl World {
                     .any(|i| i.is_live() && (self.set_back || self.ever_heard.contains(&i.handle)));
                 assert!(buried || broken || replaced, "deleted without cause");
             }
-            Action::Create { .. } => assert_eq!(listing.incomplete, None),
             Action::Start { .. } => {
-                assert_eq!(
-                    listing.incomplete, None,
-                    "started without knowing the others"
-                );
                 let alive = self.instances.iter();
                 let alive = alive.filter(|i| i.connector == connector && i.is_live());
                 assert_eq!(alive.count(), 0, "started beside another");
             }
-            Action::Pull { .. } | Action::Stop { .. } => {}
+            Action::Pull { .. } | Action::Create { .. } | Action::Stop { .. } => {}
         }
     }
 
@@ -284,11 +312,13 @@ impl World {
                 if self.instances.iter().all(|i| i.handle != handle) {
                     self.instances.push(Instance {
                         handle,
+                        place: self.place_of(connector),
                         connector: connector.to_owned(),
                         revision: revision.clone(),
                         phase: Phase::Created,
                         started_at: None,
                         restarts: 0,
+                        said: None,
                     });
                 }
             }

@@ -80,6 +80,7 @@ pub fn script<B: Bench>(bench: &B, connector: &str, revision: &str, script: &str
         source: bench.shell(&["-c", script]),
         environment: vec![EnvVar::plain("CONNECTOR_ID", connector)],
         options: bench.options(),
+        fault: None,
     }
 }
 
@@ -99,7 +100,7 @@ pub async fn run(orchestrator: &Arc<dyn Orchestrator>, definition: &Definition) 
 /// The instance with that handle.
 pub async fn find(orchestrator: &Arc<dyn Orchestrator>, handle: &str) -> Option<Instance> {
     let listing = orchestrator.list().await.unwrap();
-    assert_eq!(listing.incomplete, None);
+    assert!(listing.incomplete.is_empty(), "{listing:?}");
     listing.instances.into_iter().find(|i| i.handle == handle)
 }
 

@@ -39,7 +39,10 @@ async fn drive(
             .collect();
         assert!(live.len() <= 1, "{listing:?}");
         let now = Wall.now();
-        let mut sight = Sight::default();
+        let mut sight = Sight {
+            at: now,
+            ..Sight::default()
+        };
         if live.iter().any(|revision| revision == heard) {
             let seen = Evidence {
                 last_seen: Some(now + 1),
