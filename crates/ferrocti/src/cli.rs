@@ -1,10 +1,12 @@
 //! The command line: what can be said, and what each word means.
 
+mod connector;
 mod security;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+pub use connector::*;
 pub use security::*;
 
 /// An open, OpenCTI-compatible threat intelligence platform in one binary.
@@ -43,7 +45,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Show who did what, on what, from where and with what outcome
     Audit(AuditArgs),
-    /// Look after connectors and their state
+    /// Deploy connectors, look after them and their state
     #[command(subcommand)]
     Connector(ConnectorCommand),
     /// Inspect, replay and discard messages that could not be ingested
@@ -129,56 +131,6 @@ pub struct ImportArgs {
     /// Which platform
     #[command(flatten)]
     pub remote: RemoteArgs,
-}
-
-/// `ferrocti connector …`
-#[derive(Debug, Subcommand)]
-pub enum ConnectorCommand {
-    /// What a connector remembers between its runs
-    #[command(subcommand)]
-    State(StateCommand),
-    /// Remove a connector with its queues, works and state
-    Delete {
-        /// Connector id
-        id: String,
-        /// Which platform
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
-    /// Run the sample connector, which is told everything by its environment; the contract `ferrocti-sample` deploys it
-    #[command(hide = true)]
-    Sample,
-}
-
-/// `ferrocti connector state …`
-#[derive(Debug, Subcommand)]
-pub enum StateCommand {
-    /// Show the state of a connector and its versions
-    History {
-        /// Connector id
-        id: String,
-        /// Which platform
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
-    /// Put an earlier version of the state back; the connector gets it at its next start
-    Restore {
-        /// Connector id
-        id: String,
-        /// Number of the version, from `ferrocti connector state history`
-        version: i64,
-        /// Which platform
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
-    /// Empty the state and purge the queues, so that the connector starts from the beginning; the state stays in the history
-    Reset {
-        /// Connector id
-        id: String,
-        /// Which platform
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
 }
 
 /// `ferrocti queue …`

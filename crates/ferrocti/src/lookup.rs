@@ -1,11 +1,11 @@
-//! Finding users, groups, roles and markings by what people call them: an id, a name, an e-mail address.
+//! Finding users, groups, roles, markings and connectors by what people call them: an id, a name, an e-mail address.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    print::{nodes, text},
+    print::{list, nodes, text},
 };
 
 /// A kind of thing that is found by name.
@@ -21,6 +21,10 @@ pub enum Kind {
     Marking,
     /// A capability.
     Capability,
+    /// A connector, also by its name for people.
+    Connector,
+    /// A composer.
+    Composer,
 }
 
 impl Kind {
@@ -52,6 +56,16 @@ impl Kind {
                 "capabilities",
                 &["name"],
             ),
+            Self::Connector => (
+                "{ connectors { id name title } }",
+                "connectors",
+                &["title", "name"],
+            ),
+            Self::Composer => (
+                "{ connectorManagers { id name } }",
+                "connectorManagers",
+                &["name"],
+            ),
         }
     }
 
@@ -62,6 +76,8 @@ impl Kind {
             Self::Role => "role",
             Self::Marking => "marking",
             Self::Capability => "capability",
+            Self::Connector => "connector",
+            Self::Composer => "composer",
         }
     }
 
@@ -73,6 +89,8 @@ impl Kind {
             Self::Role => "`ferrocti role list` shows all roles",
             Self::Marking => "markings are named as e.g. TLP:AMBER",
             Self::Capability => "`ferrocti role capabilities` shows all capabilities",
+            Self::Connector => "`ferrocti connector list` shows all connectors",
+            Self::Composer => "`ferrocti composer list` shows all composers",
         }
     }
 }
@@ -89,9 +107,11 @@ impl Known {
     pub fn load(client: &Client, kind: Kind) -> Result<Self> {
         let (query, field, _) = kind.list();
         let data = client.call(query, json!({}))?;
+        // some are listed page by page, some at once
+        let all = nodes(&data[field]).chain(list(&data[field]));
         Ok(Self {
             kind,
-            all: nodes(&data[field]).cloned().collect(),
+            all: all.cloned().collect(),
         })
     }
 
@@ -99,6 +119,10 @@ impl Known {
     pub fn id(&self, called: &str) -> Result<String> {
         let (_, _, keys) = self.kind.list();
         let called = called.trim();
+        // ids of connectors may differ in capitals alone
+        if let Some(exact) = self.all.iter().find(|thing| thing["id"] == *called) {
+            return Ok(text(&exact["id"]));
+        }
         for key in ["id", "standard_id"].iter().chain(keys) {
             let same: Vec<&Value> = self
                 .all

@@ -6,6 +6,7 @@ mod audit;
 mod cli;
 mod client;
 mod config;
+mod connector;
 mod groups;
 mod import;
 mod lookup;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         Command::Access(command) => access::run(command),
         Command::Doctor(args) => access::doctor(args),
         Command::Audit(args) => audit::run(args),
-        Command::Connector(command) => status::connector(command),
+        Command::Connector(command) => connector::run(command),
         Command::Queue(command) => status::queue(command),
         Command::Parked(remote) => status::parked(remote),
         Command::Check(args) => admin::check(args),

@@ -36,6 +36,11 @@ pub fn show(remote: &RemoteArgs, data: &Value, print: impl FnOnce(&Value)) {
     }
 }
 
+/// Prints a line.
+pub fn say(text: impl fmt::Display) {
+    line!("{text}");
+}
+
 /// The items of a list; nothing for anything else.
 pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()

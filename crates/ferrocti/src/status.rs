@@ -1,13 +1,12 @@
-//! `ferrocti status` and the small commands that look after connectors and queues of a running platform.
+//! `ferrocti status` and the small commands that look after the queues of a running platform.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{ConnectorCommand, QueueCommand, RemoteArgs, StateCommand},
+    cli::{QueueCommand, RemoteArgs},
     client::Client,
     print::{list, number, show, size, table, text},
-    sample,
 };
 
 const STATUS: &str = "query Status {
@@ -15,11 +14,6 @@ const STATUS: &str = "query Status {
   connectors { id name active connector_type connector_user { name } connector_queue_details { messages_number messages_size } connector_info { buffering last_run_datetime next_run_datetime } updated_at }
   works(first: 10, orderBy: timestamp, orderMode: desc) { edges { node { id name status connector { name } tracking { import_expected_number import_processed_number import_partial_number } errors { message } partially_applied { message } } } }
 }";
-const HISTORY: &str = "query History($id: ID!) { connectorStateHistory(id: $id) { version created_at origin state } }";
-const RESTORE: &str = "mutation Restore($id: ID!, $version: Int!) { connectorStateRestore(id: $id, version: $version) { id connector_state } }";
-const RESET: &str =
-    "mutation Reset($id: ID!) { resetStateConnector(id: $id) { id connector_state } }";
-const DELETE: &str = "mutation Delete($id: ID!) { deleteConnector(id: $id) }";
 const DEAD_LETTERS: &str = "query DeadLetters { deadLetters(first: 500) { edges { node { id connector_id queue reason size created_at excerpt } } } }";
 const REPLAY: &str = "mutation Replay($id: ID!) { deadLetterReplay(id: $id) }";
 const DISCARD: &str = "mutation Discard($id: ID!) { deadLetterDiscard(id: $id) }";
@@ -137,59 +131,6 @@ fn told(work: &Value) -> Vec<Vec<String>> {
     let mut told = says("errors", "error");
     told.extend(says("partially_applied", "in part"));
     told
-}
-
-/// `ferrocti connector …`
-pub fn connector(command: &ConnectorCommand) -> Result<()> {
-    match command {
-        ConnectorCommand::State(StateCommand::History { id, remote }) => {
-            let data = Client::new(remote)?.call(HISTORY, json!({ "id": id }))?;
-            show(remote, &data, |data| {
-                table(
-                    "State, newest first",
-                    &["version", "from", "by", "state"],
-                    list(&data["connectorStateHistory"]).map(|version| {
-                        vec![
-                            number(&version["version"]),
-                            text(&version["created_at"]),
-                            text(&version["origin"]),
-                            text(&version["state"]),
-                        ]
-                    }),
-                );
-            });
-        }
-        ConnectorCommand::State(StateCommand::Restore {
-            id,
-            version,
-            remote,
-        }) => {
-            let data =
-                Client::new(remote)?.call(RESTORE, json!({ "id": id, "version": version }))?;
-            show(remote, &data, |data| {
-                println!(
-                    "state is now {}; the connector gets it when it starts next",
-                    text(&data["connectorStateRestore"]["connector_state"])
-                );
-            });
-        }
-        ConnectorCommand::State(StateCommand::Reset { id, remote }) => {
-            let data = Client::new(remote)?.call(RESET, json!({ "id": id }))?;
-            show(remote, &data, |_| {
-                println!(
-                    "the connector starts from the beginning; its former state is in the history"
-                );
-            });
-        }
-        ConnectorCommand::Delete { id, remote } => {
-            let data = Client::new(remote)?.call(DELETE, json!({ "id": id }))?;
-            show(remote, &data, |_| {
-                println!("removed {id} with its queues, works and state");
-            });
-        }
-        ConnectorCommand::Sample => return sample::run(),
-    }
-    Ok(())
 }
 
 /// `ferrocti queue …`
