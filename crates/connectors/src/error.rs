@@ -1,7 +1,9 @@
 //! Why something about a connector was refused.
 
 use ferrocti_access::Denial;
+use ferrocti_accounts::AccountError;
 use ferrocti_broker::QueueError;
+use ferrocti_catalog::{Invalid, KeyError, SealError};
 use ferrocti_store::StoreError;
 
 /// Why something about a connector was refused. Every text tells what to do.
@@ -24,6 +26,40 @@ pub enum ConnectorError {
     /// A value that does not fit.
     #[error("{0}")]
     Invalid(String),
+    /// No such composer.
+    #[error("composer {0} is not registered; a composer registers when it starts")]
+    UnknownComposer(String),
+    /// A connector that no composer runs.
+    #[error("the connector `{0}` is not managed: whoever started it has to do this")]
+    NotManaged(String),
+    /// No such definition.
+    #[error("the connector `{connector}` has no {} that it could go back to; list its definitions first", .number.map_or_else(|| "definition before the present one".to_owned(), |number| format!("other definition {number}")))]
+    NoSuchDefinition {
+        /// Connector.
+        connector: String,
+        /// What was asked for; `None`: the one before.
+        number: Option<i64>,
+    },
+    /// A name that another connector has. Clients know the first word.
+    #[error(
+        "CONNECTOR_NAME_ALREADY_EXISTS: there is a connector named `{0}` already; choose another name"
+    )]
+    NameTaken(String),
+    /// A configuration that does not obey its contract.
+    #[error(transparent)]
+    Configuration(Invalid),
+    /// A key that nothing can be sealed with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A secret could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The account of a connector.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Something that the present state of things does not allow.
+    #[error("{0}")]
+    Refused(String),
     /// The queues failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -37,7 +73,17 @@ impl ConnectorError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotFound(_) | Self::NoSuchVersion { .. } => "FUNCTIONAL_ERROR",
+            Self::NotFound(_)
+            | Self::NoSuchVersion { .. }
+            | Self::UnknownComposer(_)
+            | Self::NotManaged(_)
+            | Self::NoSuchDefinition { .. }
+            | Self::NameTaken(_)
+            | Self::Key(_)
+            | Self::Seal(_)
+            | Self::Refused(_) => "FUNCTIONAL_ERROR",
+            Self::Configuration(_) => "UNSUPPORTED_ERROR",
+            Self::Account(error) => error.code(),
             Self::Denied(_) => "FORBIDDEN_ACCESS",
             Self::Invalid(_) => "VALIDATION_ERROR",
             Self::Queue(_) | Self::Store(_) => "DATABASE_ERROR",

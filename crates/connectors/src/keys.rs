@@ -57,6 +57,12 @@ impl PlatformKey {
                 == 0
     }
 
+    /// The key of the fingerprints by which secrets are compared that nobody here can read.
+    #[must_use]
+    pub(crate) fn fingerprint_key(&self) -> [u8; 32] {
+        self.derive("fingerprint", &[])
+    }
+
     fn signing_key(&self) -> SigningKey {
         SigningKey::from_bytes(&self.derive("jwt", &[]))
     }

@@ -1,9 +1,10 @@
-//! The life of connectors: registration, state and its history, broker credentials.
+//! The life of connectors: registration, state and its history, broker credentials, and those that a composer runs ([`managed`]).
 
 pub mod catalogs;
 mod error;
 mod keys;
 mod login;
+pub mod managed;
 mod registry;
 pub mod state;
 

@@ -5,18 +5,22 @@ use std::sync::{Arc, OnceLock};
 use ferrocti_access::{Action, Actor, may};
 use ferrocti_accounts::{Acting, Scope, Subject, record};
 use ferrocti_broker::{Depth, Queues};
+use ferrocti_catalog::environment::Proxy;
 use ferrocti_ingest::works;
-use ferrocti_model::clock::{Clock, Millis};
+use ferrocti_model::clock::{Clock, Entropy, Millis};
 use ferrocti_store::{Connector, Snapshot, StateVersion, Store, Tx};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::{
-    ConnectorError, PlatformKey,
+    ConnectorError, PlatformKey, managed,
     state::{self, Ping},
 };
 
 /// A connector that was not heard of for so long is shown as inactive.
 const ACTIVE_FOR: Millis = 5 * 60 * 1000;
+/// A managed connector that says something again after so long is news for its composer.
+const SILENCE: Millis = 60 * 1000;
 /// Versions of a state that are kept.
 const STATE_VERSIONS: u32 = 50;
 /// Largest state that is stored; a state is a bookmark, not a database.
@@ -67,14 +71,7 @@ pub struct Registration {
 impl Registration {
     fn check(&self) -> Result<(), ConnectorError> {
         let invalid = |text: String| Err(ConnectorError::Invalid(text));
-        if self.id.trim().is_empty()
-            || self.id.len() > MAX_ID
-            || self.id.chars().any(char::is_control)
-        {
-            return invalid(format!(
-                "a connector id has 1 to {MAX_ID} bytes and no control characters; a UUID is best (CONNECTOR_ID)"
-            ));
-        }
+        check_id(&self.id)?;
         if self.name.trim().chars().count() < 2 {
             return invalid(
                 "a connector name has at least 2 characters (CONNECTOR_NAME)".to_owned(),
@@ -91,16 +88,31 @@ impl Registration {
     }
 }
 
+/// Refuses what cannot be the id of a connector.
+pub(crate) fn check_id(id: &str) -> Result<(), ConnectorError> {
+    if id.trim().is_empty() || id.len() > MAX_ID || id.chars().any(char::is_control) {
+        return Err(ConnectorError::Invalid(format!(
+            "a connector id has 1 to {MAX_ID} bytes and no control characters; a UUID is best (CONNECTOR_ID)"
+        )));
+    }
+    Ok(())
+}
+
 /// What ends the open connections of a connector to the broker, by its id.
 type Disconnect = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The connectors of a platform. Cheap to clone.
 #[derive(Clone)]
 pub struct Connectors {
-    store: Store,
+    pub(crate) store: Store,
     queues: Queues,
-    key: PlatformKey,
-    clock: Arc<dyn Clock>,
+    pub(crate) key: PlatformKey,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// The platform's way out, which managed connectors are given.
+    pub(crate) proxy: Arc<Proxy>,
+    /// Counts what composers must see.
+    pub(crate) changes: Arc<watch::Sender<u64>>,
     disconnect: Arc<OnceLock<Disconnect>>,
 }
 
@@ -115,12 +127,22 @@ impl Connectors {
     #[must_use]
     pub fn new(store: Store, queues: Queues, key: PlatformKey, clock: Arc<dyn Clock>) -> Self {
         Self {
+            entropy: store.entropy(),
             store,
             queues,
             key,
             clock,
+            proxy: Arc::default(),
+            changes: Arc::new(watch::Sender::new(0)),
             disconnect: Arc::default(),
         }
+    }
+
+    /// With the way out of the network that managed connectors are given; it is part of what they are started with.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Arc::new(proxy);
+        self
     }
 
     /// Makes sure that every connector has its queues; called at start.
@@ -160,6 +182,10 @@ impl Connectors {
         let mut changes_hands = false;
         let registered = self.store.write(|tx| {
             let known = owned(tx, actor, &registration.id)?;
+            as_chosen(known.as_ref(), actor)?;
+            let composed = known
+                .as_ref()
+                .is_some_and(|known| managed::is_managed(known));
             changes_hands = known
                 .as_ref()
                 .is_some_and(|known| known.user != Some(actor.user_row));
@@ -167,7 +193,12 @@ impl Connectors {
             let r = &registration;
             let base = known.clone().unwrap_or_else(|| blank(&r.id, now));
             let connector = Connector {
-                name: r.name.clone(),
+                // the name of a managed connector is part of what it is started with
+                name: if composed {
+                    base.name.clone()
+                } else {
+                    r.name.clone()
+                },
                 kind: r.connector_type.clone(),
                 scope: r
                     .scope
@@ -182,8 +213,8 @@ impl Connectors {
                 enrichment_resolution: r.enrichment_resolution.clone(),
                 listen_callback_uri: r.listen_callback_uri.clone(),
                 xtm_one_intent: r.xtm_one_intent.clone(),
-                version: r.version.clone(),
-                slug: r.slug.clone(),
+                version: r.version.clone().or(base.version.filter(|_| composed)),
+                slug: r.slug.clone().or(base.slug.filter(|_| composed)),
                 user: Some(actor.user_row),
                 built_in: false,
                 state_reset: false,
@@ -217,6 +248,10 @@ impl Connectors {
         if changes_hands {
             self.shut_out_former_user(&registered.id)?;
         }
+        if managed::is_managed(&registered) {
+            // its composer waits for this to know that the new instance works
+            self.bump();
+        }
         Ok(registered)
     }
 
@@ -227,7 +262,7 @@ impl Connectors {
 
     /// What the former user of a connector published must not run with the rights of the new one: its connections end, and what of it was not
     /// applied yet is dropped. The new user has no broker password yet, so that nothing of its own is among it.
-    fn shut_out_former_user(&self, id: &str) -> Result<(), ConnectorError> {
+    pub(crate) fn shut_out_former_user(&self, id: &str) -> Result<(), ConnectorError> {
         if let Some(disconnect) = self.disconnect.get() {
             disconnect(id);
         }
@@ -266,9 +301,11 @@ impl Connectors {
             )));
         }
         self.declare_known(actor, id)?;
-        self.store.write(|tx| {
+        let (connector, back) = self.store.write(|tx| {
             let mut connector = required(tx, actor, id)?;
             let now = tx.now();
+            let back = managed::is_managed(&connector)
+                && connector.last_ping.is_none_or(|ping| now - ping >= SILENCE);
             connector.last_ping = Some(now);
             if info.is_some() {
                 connector.info = info;
@@ -297,8 +334,12 @@ impl Connectors {
             if let (Ping::Keep, Some(sent)) = (outcome, sent) {
                 connector.state = Some(sent.to_owned());
             }
-            Ok(connector)
-        })
+            Ok::<_, ConnectorError>((connector, back))
+        })?;
+        if back {
+            self.bump();
+        }
+        Ok(connector)
     }
 
     fn declare_known(&self, actor: &Actor, id: &str) -> Result<(), ConnectorError> {
@@ -316,7 +357,7 @@ impl Connectors {
         let acting = acting.into();
         let actor = acting.actor;
         let connector = self.store.write(|tx| {
-            let mut connector = managed(tx, actor, id)?;
+            let mut connector = manageable(tx, actor, id)?;
             let now = tx.now();
             connector.state = Some(String::new());
             connector.state_reset = true;
@@ -344,6 +385,7 @@ impl Connectors {
                 self.queues.purge(&queue).wait()?;
             }
         }
+        self.bump_for(&connector);
         Ok(connector)
     }
 
@@ -356,8 +398,8 @@ impl Connectors {
     ) -> Result<Connector, ConnectorError> {
         let acting = acting.into();
         let actor = acting.actor;
-        self.store.write(|tx| {
-            let mut connector = managed(tx, actor, id)?;
+        let connector = self.store.write(|tx| {
+            let mut connector = manageable(tx, actor, id)?;
             let wanted =
                 tx.state_version(id, version)?
                     .ok_or_else(|| ConnectorError::NoSuchVersion {
@@ -384,8 +426,10 @@ impl Connectors {
                 &connector,
                 Some(json!({ "version": version })),
             )?;
-            Ok(connector)
-        })
+            Ok::<_, ConnectorError>(connector)
+        })?;
+        self.bump_for(&connector);
+        Ok(connector)
     }
 
     /// Deletes a connector with its queues, works and state — unless it is its own user that asks: several connectors delete
@@ -399,7 +443,7 @@ impl Connectors {
         let acting = acting.into();
         let actor = acting.actor;
         let gone_for_good = self.store.read(|snapshot| {
-            let connector = managed(snapshot, actor, id)?;
+            let connector = manageable(snapshot, actor, id)?;
             let own = connector.user == Some(actor.user_row);
             let manager = may(actor, Action::Use(ferrocti_access::names::MODULES_MANAGE)).is_ok();
             Ok::<_, ConnectorError>(manager && !(own && is_active(&connector, self.clock.now())))
@@ -408,9 +452,10 @@ impl Connectors {
             // the queues go first: a crash in between leaves a connector whose queues are made again, not queues that nobody knows
             self.queues.delete_connector(id).wait()?;
         }
-        self.store.write(|tx| {
-            let mut connector = managed(tx, actor, id)?;
+        let connector = self.store.write(|tx| {
+            let mut connector = manageable(tx, actor, id)?;
             if gone_for_good {
+                managed::bury(tx, &acting, &connector)?;
                 tx.delete_works_of(id)?;
                 tx.delete_pushes_of(id)?;
                 tx.delete_queue_mark(&push(id))?;
@@ -421,7 +466,7 @@ impl Connectors {
                     (Scope::Delete, "deletes connector"),
                     &connector,
                     None,
-                )
+                )?;
             } else {
                 connector.last_ping = None;
                 tx.put_connector(&connector)?;
@@ -431,9 +476,12 @@ impl Connectors {
                     (Scope::Update, "signs off connector"),
                     &connector,
                     None,
-                )
+                )?;
             }
-        })
+            Ok::<_, ConnectorError>(connector)
+        })?;
+        self.bump_for(&connector);
+        Ok(())
     }
 
     /// The kept versions of a connector's state, newest first.
@@ -443,7 +491,7 @@ impl Connectors {
         actor: &Actor,
         id: &str,
     ) -> Result<Vec<StateVersion>, ConnectorError> {
-        managed(snapshot, actor, id)?;
+        manageable(snapshot, actor, id)?;
         Ok(snapshot.state_versions(id)?)
     }
 
@@ -499,9 +547,13 @@ impl Connectors {
     }
 }
 
-/// Whether a connector was heard of lately.
+/// Whether a connector was heard of lately. A managed one that shall not run, or of which its composer says that it does not, is inactive whatever
+/// was heard of it.
 #[must_use]
 pub fn is_active(connector: &Connector, now: Millis) -> bool {
+    if managed::is_down(connector) {
+        return false;
+    }
     connector.built_in
         || connector
             .last_ping
@@ -529,13 +581,31 @@ fn owned(
     Ok(known)
 }
 
+/// Refuses that anybody registers a managed connector but the user that it was given, even who may manage connectors: it would act with other
+/// rights than those that were chosen for it.
+fn as_chosen(known: Option<&Connector>, actor: &Actor) -> Result<(), ConnectorError> {
+    match known {
+        Some(known) if managed::is_managed(known) && known.user != Some(actor.user_row) => {
+            Err(ConnectorError::Refused(format!(
+                "the connector `{}` is managed and acts as another user; choose its user there, or stop what registers under its id with this token",
+                known.name
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The connector, for whoever may speak for it.
 fn required(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connector, ConnectorError> {
     owned(snapshot, actor, id)?.ok_or_else(|| ConnectorError::NotFound(id.to_owned()))
 }
 
 /// The connector, for whoever may manage it.
-fn managed(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connector, ConnectorError> {
+fn manageable(
+    snapshot: &Snapshot<'_>,
+    actor: &Actor,
+    id: &str,
+) -> Result<Connector, ConnectorError> {
     let connector = snapshot
         .connector(id)?
         .ok_or_else(|| ConnectorError::NotFound(id.to_owned()))?;
@@ -548,7 +618,7 @@ fn managed(snapshot: &Snapshot<'_>, actor: &Actor, id: &str) -> Result<Connector
     Ok(connector)
 }
 
-fn audit(
+pub(crate) fn audit(
     tx: &mut Tx<'_>,
     acting: &Acting<'_>,
     (scope, what): (Scope, &str),
@@ -565,7 +635,7 @@ fn audit(
     Ok(())
 }
 
-fn blank(id: &str, now: Millis) -> Connector {
+pub(crate) fn blank(id: &str, now: Millis) -> Connector {
     Connector {
         id: id.to_owned(),
         name: String::new(),

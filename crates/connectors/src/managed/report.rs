@@ -1,0 +1,262 @@
+//! What a composer that speaks our protocol tells, and the way back from a definition that it gave up.
+
+use ferrocti_accounts::{Acting, Scope};
+use ferrocti_model::clock::Millis;
+use ferrocti_store::{Composer, Connector, Tx};
+
+use crate::{
+    ConnectorError, Connectors,
+    managed::{
+        CurrentStatus, Managed, Reported, RolledBack, State, composers, request,
+        versions::{self, Version},
+    },
+    registry::audit,
+};
+
+/// Longest reason that is kept, in bytes.
+const MAX_REASON: usize = 4 << 10;
+
+/// Everything that a composer tells at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What there is to say of connectors; of those that are not its own nothing is taken.
+    pub connectors: Vec<ConnectorReport>,
+    /// Deleted connectors of which nothing is left.
+    pub removed: Vec<String>,
+    /// Why it does nothing at all.
+    pub blocked: Option<String>,
+}
+
+/// What a composer tells of a connector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectorReport {
+    /// The connector.
+    pub id: String,
+    /// The hash of the definition that this was decided on.
+    pub hash: String,
+    /// Its state.
+    pub state: State,
+    /// Why, in words.
+    pub reason: String,
+    /// Whether an instance runs; `None`: none was made, or it is not known.
+    pub current: Option<CurrentStatus>,
+    /// Figures, when it is time for them.
+    pub health: Option<HealthReport>,
+    /// New lines of its log, oldest first.
+    pub logs: Vec<String>,
+    /// Where the next lines begin.
+    pub log_cursor: Option<String>,
+    /// The hash of a definition that was given up for the one before it.
+    pub rejected: Option<String>,
+}
+
+/// Figures of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HealthReport {
+    /// Since when it runs.
+    pub started_at: Option<Millis>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Whether it ends again and again.
+    pub reboot_loop: bool,
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+}
+
+impl HealthReport {
+    /// Puts the figures in the place of the former ones.
+    pub(crate) fn note(self, reported: &mut Reported, now: Millis) {
+        reported.started_at = self.started_at;
+        reported.restarts = self.restarts;
+        reported.reboot_loop = self.reboot_loop;
+        reported.memory = self.memory;
+        reported.health_at = Some(now);
+    }
+}
+
+impl Connectors {
+    /// Takes what a composer tells, all of it or nothing. A definition that it gave up is given up here too, so that platform and composer want
+    /// the same again.
+    ///
+    /// # Errors
+    /// [`ConnectorError::UnknownComposer`]; [`ConnectorError::Denied`] for anybody but its own user and who may manage connectors.
+    pub fn report<'a>(
+        &self,
+        acting: impl Into<Acting<'a>>,
+        composer: &str,
+        report: &Report,
+    ) -> Result<(), ConnectorError> {
+        let acting = acting.into();
+        let news = self.store.write(|tx| {
+            let mut composer = composers::speaking_for(tx, &acting, composer)?;
+            composer.last_seen = tx.now();
+            composer.blocked = report.blocked.as_deref().map(cut);
+            tx.put_composer(&composer)?;
+            let mut news = false;
+            for connector in &report.removed {
+                news |= tx.delete_tombstone(&composer.id, connector)?;
+            }
+            for said in &report.connectors {
+                news |= self.take(tx, &acting, &composer, said)?;
+            }
+            Ok::<_, ConnectorError>(news)
+        })?;
+        if news {
+            self.bump();
+        }
+        Ok(())
+    }
+
+    /// Takes what is said of one connector; whether the composer has to ask again because of it.
+    fn take(
+        &self,
+        tx: &mut Tx<'_>,
+        acting: &Acting<'_>,
+        composer: &Composer,
+        said: &ConnectorReport,
+    ) -> Result<bool, ConnectorError> {
+        // one that was deleted or moved in the meantime
+        let Some(mut connector) = tx.connector(&said.id)? else {
+            return Ok(false);
+        };
+        let Some(mut managed) = Managed::of(tx, &connector)? else {
+            return Ok(false);
+        };
+        if managed.composer != composer.id {
+            return Ok(false);
+        }
+        let former = managed.clone();
+        let now = tx.now();
+        let before = Reported::of(tx, &said.id)?;
+        let mut reported = before.clone().unwrap_or_default();
+        if reported.state != Some(said.state) || reported.reason != said.reason || before.is_none()
+        {
+            reported.since = now;
+        }
+        reported.hash.clone_from(&said.hash);
+        reported.state = Some(said.state);
+        reported.reason = cut(&said.reason);
+        if let Some(health) = said.health {
+            health.note(&mut reported, now);
+        }
+        if said.log_cursor.is_some() {
+            reported.log_cursor.clone_from(&said.log_cursor);
+        }
+        put(tx, &said.id, &reported)?;
+        tx.append_connector_log(&said.id, said.logs.iter().map(String::as_str))?;
+        managed.current = said.current;
+        let hash = managed.hash(&connector, &self.proxy);
+        if said.state == State::Running && said.hash == hash {
+            managed.verified = Some(managed.number);
+        }
+        let mut news = false;
+        if said.rejected.as_deref() == Some(hash.as_str()) {
+            news = self.give_up(tx, acting, composer, (&mut connector, &mut managed), said)?;
+        }
+        if managed != former {
+            request::save(tx, &mut connector, &managed)?;
+        }
+        Ok(news)
+    }
+
+    /// Goes back from the present definition to the one that ran before it; whether there is one.
+    fn give_up(
+        &self,
+        tx: &mut Tx<'_>,
+        acting: &Acting<'_>,
+        composer: &Composer,
+        (connector, managed): (&mut Connector, &mut Managed),
+        said: &ConnectorReport,
+    ) -> Result<bool, ConnectorError> {
+        // what ran well once is not to blame, and who went back already does not wander further into the past
+        if managed.verified == Some(managed.number) || managed.rolled_back.is_some() {
+            return Ok(false);
+        }
+        let rejected = managed.hash(connector, &self.proxy);
+        let Some(target) = self.way_back(tx, composer, connector, managed, said)? else {
+            return Ok(false);
+        };
+        let why = if said.reason.is_empty() {
+            "it did not become healthy".to_owned()
+        } else {
+            cut(&said.reason)
+        };
+        let given_up = managed.number;
+        let reason = format!(
+            "went back to definition {} by itself, because definition {given_up} was given up: {why}",
+            target.number
+        );
+        let data = versions::go_back(
+            tx,
+            acting,
+            &connector.id,
+            managed,
+            target.definition,
+            &reason,
+        )?;
+        managed.verified = Some(managed.number).filter(|_| managed.verified == Some(target.number));
+        managed.rolled_back = Some(RolledBack {
+            number: given_up,
+            hash: rejected,
+            reason: why,
+            at: tx.now(),
+        });
+        connector.catalog_id = Some(managed.definition.catalog.clone());
+        connector.version = Some(managed.definition.version().to_owned());
+        request::save(tx, connector, managed)?;
+        audit(
+            tx,
+            acting,
+            (Scope::Update, "rolls back connector"),
+            connector,
+            Some(data),
+        )?;
+        Ok(true)
+    }
+
+    /// The definition to go back to: the one that the composer runs, else the one that ran well last, else the one before.
+    fn way_back(
+        &self,
+        tx: &Tx<'_>,
+        composer: &Composer,
+        connector: &Connector,
+        managed: &Managed,
+        said: &ConnectorReport,
+    ) -> Result<Option<Version>, ConnectorError> {
+        let mut earlier: Vec<Version> = versions::history(tx, &connector.id, managed.number)?
+            .into_iter()
+            .filter(|version| {
+                !version.current
+                    && version
+                        .definition
+                        .sealed_for_another(&composer.key_id)
+                        .is_empty()
+            })
+            .collect();
+        let runs = earlier.iter().position(|version| {
+            let then = Managed {
+                definition: version.definition.clone(),
+                ..managed.clone()
+            };
+            then.hash(connector, &self.proxy) == said.hash
+        });
+        let ran_well = || {
+            earlier
+                .iter()
+                .position(|version| managed.verified == Some(version.number))
+        };
+        let place = runs.or_else(ran_well).unwrap_or(0);
+        Ok((place < earlier.len()).then(|| earlier.swap_remove(place)))
+    }
+}
+
+/// Stores what is said of a connector.
+pub(crate) fn put(tx: &mut Tx<'_>, id: &str, reported: &Reported) -> Result<(), ConnectorError> {
+    let document = serde_json::to_value(reported)
+        .map_err(|error| ConnectorError::Invalid(error.to_string()))?;
+    Ok(tx.put_connector_report(id, &document)?)
+}
+
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_REASON)].to_owned()
+}
