@@ -313,7 +313,7 @@ fn configured_token(tx: &mut Tx<'_>, user: i64, secret: &str) -> Result<()> {
 }
 
 /// The row of the platform's own user.
-fn system_row(tx: &mut Tx<'_>) -> Result<i64> {
+pub(crate) fn system_row(tx: &mut Tx<'_>) -> Result<i64> {
     if let Some(user) = tx.user_by_id(Actor::SYSTEM_ID)? {
         return Ok(user.row);
     }

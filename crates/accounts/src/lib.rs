@@ -7,6 +7,7 @@ mod acting;
 mod boot;
 mod change;
 mod check;
+mod composer;
 mod connector;
 mod doctor;
 mod error;

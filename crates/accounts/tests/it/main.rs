@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod boot;
 #[cfg(test)]
+mod composer;
+#[cfg(test)]
 mod connector;
 #[cfg(test)]
 mod doctor;
