@@ -183,9 +183,7 @@ impl Connectors {
         let registered = self.store.write(|tx| {
             let known = owned(tx, actor, &registration.id)?;
             as_chosen(known.as_ref(), actor)?;
-            let composed = known
-                .as_ref()
-                .is_some_and(|known| managed::is_managed(known));
+            let composed = known.as_ref().is_some_and(managed::is_managed);
             changes_hands = known
                 .as_ref()
                 .is_some_and(|known| known.user != Some(actor.user_row));

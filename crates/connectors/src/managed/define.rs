@@ -64,11 +64,16 @@ impl Connectors {
                     .iter()
                     .any(|entry| entry.encrypted && entry.key == given.key)
             };
+        let last = |place: usize, given: &Given| {
+            let mut later = values.given[place + 1..].iter();
+            later.all(|other| other.key != given.key)
+        };
         let given: Vec<Given> = values
             .given
             .iter()
-            .filter(|given| !is_stored(given))
-            .cloned()
+            .enumerate()
+            .filter(|(place, given)| last(*place, given) && !is_stored(given))
+            .map(|(_, given)| given.clone())
             .collect();
         let configured = configure(
             &Request {
@@ -152,6 +157,26 @@ pub(crate) fn extra_of(contract: &Contract, stored: &[Entry], extra: Extra) -> E
     } else {
         extra
     }
+}
+
+/// What is stored without the keys that the former contract had and the new one has no longer. Keys that neither has were put there on purpose.
+pub(crate) fn still_known(
+    former: &Definition,
+    contract: &Contract,
+    stored: Vec<Entry>,
+) -> Vec<Entry> {
+    let (Some(before), Some(after)) = (
+        former.contract().ok().and_then(|contract| contract.schema),
+        &contract.schema,
+    ) else {
+        return stored;
+    };
+    stored
+        .into_iter()
+        .filter(|entry| {
+            before.property(&entry.key).is_none() || after.property(&entry.key).is_some()
+        })
+        .collect()
 }
 
 /// Refuses what cannot be an environment, and secrets in clear.

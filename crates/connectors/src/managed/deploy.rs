@@ -88,6 +88,9 @@ pub struct Change {
     pub user: Option<UserChoice>,
     /// The composer that runs it.
     pub composer: Option<String>,
+    /// Another contract of the same connector, with the id of its catalog: an upgrade, or the way back to an older version. Values that are not given
+    /// stay, as far as the new contract knows them.
+    pub contract: Option<(String, Contract)>,
     /// Its configuration.
     pub configuration: Option<Configuration>,
     /// What it may use.
@@ -264,8 +267,16 @@ impl Connectors {
                 self.redefine(&connector, &managed, &change, &composer, moved)?;
             if definition != managed.definition {
                 differences(&mut data, &managed.definition, &definition);
-                define::adopt(tx, &acting, id, &mut managed, definition, "configured")?;
+                let reason = if definition.version() == managed.definition.version() {
+                    "configured".to_owned()
+                } else {
+                    format!("put on version {}", definition.version())
+                };
+                define::adopt(tx, &acting, id, &mut managed, definition, &reason)?;
                 managed.rolled_back = None;
+                if change.contract.is_some() {
+                    told_by_definition(&mut connector, &managed.definition);
+                }
             }
             self.ensure_token(tx, &acting, &connector, &mut managed, &composer)?;
             let changed = !data.is_empty() || managed != former;
@@ -274,7 +285,14 @@ impl Connectors {
                 audit(
                     tx,
                     &acting,
-                    (Scope::Update, "configures connector"),
+                    (
+                        Scope::Update,
+                        if change.contract.is_some() {
+                            "upgrades connector"
+                        } else {
+                            "configures connector"
+                        },
+                    ),
                     &connector,
                     Some(Value::Object(data)),
                 )?;
@@ -321,48 +339,56 @@ impl Connectors {
         composer: &Composer,
         moved: bool,
     ) -> Result<(Definition, Vec<Notice>), ConnectorError> {
-        let mut definition = managed.definition.clone();
-        let mut notices = Vec::new();
+        let former = &managed.definition;
+        let mut definition = former.clone();
         if let Some(runtime) = &change.runtime {
             definition.runtime = runtime.clone();
         }
         if let Some(pinned) = change.pinned {
             definition.pinned = pinned;
         }
-        let given: &[Given] = change
-            .configuration
-            .as_ref()
-            .map_or(&[], |configuration| &configuration.given);
-        if change.configuration.is_some() || moved {
-            let stored = define::usable(&managed.definition, composer, given)?;
-            if let Some(configuration) = &change.configuration {
-                let contract = contract_of(&managed.definition)?;
-                let (given, extra) = if configuration.replace {
-                    (configuration.given.clone(), configuration.extra)
-                } else {
-                    let extra = define::extra_of(
-                        &contract,
-                        &managed.definition.entries,
-                        configuration.extra,
-                    );
-                    (define::over(&stored, configuration.given.clone()), extra)
-                };
-                let values = Values {
-                    contract: &contract,
-                    given,
-                    stored,
-                    extra,
-                    fingerprints: &managed.definition.fingerprints,
-                    title: connector.title.as_deref().unwrap_or(&connector.name),
-                };
-                let (configured, fingerprints) = self.values(values, composer)?;
-                definition.entries = configured.entries;
-                definition.fingerprints = fingerprints;
-                notices = configured.notices;
-            }
-            definition.key_id.clone_from(&composer.key_id);
+        let asked = change.configuration.as_ref();
+        if asked.is_none() && change.contract.is_none() && !moved {
+            return Ok((definition, Vec::new()));
         }
-        Ok((definition, notices))
+        let given = asked.map_or(&[][..], |asked| &asked.given);
+        let mut stored = define::usable(former, composer, given)?;
+        definition.key_id.clone_from(&composer.key_id);
+        if asked.is_none() && change.contract.is_none() {
+            return Ok((definition, Vec::new()));
+        }
+        let contract = match &change.contract {
+            Some((catalog, contract)) => {
+                same_connector(connector, former, contract)?;
+                stored = define::still_known(former, contract, stored);
+                definition.catalog.clone_from(catalog);
+                definition.contract = contract.document();
+                definition.image = contract.image_reference();
+                definition.launch = contract.launch();
+                contract.clone()
+            }
+            None => contract_of(former)?,
+        };
+        let (given, extra) = match asked {
+            Some(asked) if asked.replace => (asked.given.clone(), asked.extra),
+            Some(asked) => (
+                define::over(&stored, asked.given.clone()),
+                define::extra_of(&contract, &stored, asked.extra),
+            ),
+            None => (define::over(&stored, Vec::new()), Extra::Keep),
+        };
+        let values = Values {
+            contract: &contract,
+            given,
+            stored,
+            extra,
+            fingerprints: &former.fingerprints,
+            title: connector.title.as_deref().unwrap_or(&connector.name),
+        };
+        let (configured, fingerprints) = self.values(values, composer)?;
+        definition.entries = configured.entries;
+        definition.fingerprints = fingerprints;
+        Ok((definition, configured.notices))
     }
 
     /// The name of an instance for what somebody typed, when no other connector has it.
@@ -396,6 +422,31 @@ pub(crate) fn contract_of(definition: &Definition) -> Result<Contract, Connector
             "the contract that the connector was made from cannot be read: {fault}; upgrade it to one of a catalog"
         ))
     })
+}
+
+/// What the row of a connector repeats of its definition.
+pub(crate) fn told_by_definition(connector: &mut Connector, definition: &Definition) {
+    connector.catalog_id = Some(definition.catalog.clone());
+    connector.version = Some(definition.version().to_owned());
+}
+
+/// Refuses a contract of another connector.
+fn same_connector(
+    connector: &Connector,
+    former: &Definition,
+    contract: &Contract,
+) -> Result<(), ConnectorError> {
+    let kind = contract.connector_type.name();
+    if former.slug() == contract.slug && former.kind == kind {
+        return Ok(());
+    }
+    Err(ConnectorError::Refused(format!(
+        "`{}` is a `{}` of the type {}, and `{}` of the type {kind} is another connector; deploy that one beside it",
+        connector.name,
+        former.slug(),
+        former.kind,
+        contract.slug,
+    )))
 }
 
 fn check_title(title: &str) -> Result<&str, ConnectorError> {

@@ -91,7 +91,7 @@ pub fn cadence(entries: &[Entry]) -> Option<Millis> {
         .total((Unit::Second, SpanRelativeTo::days_are_24_hours()))
         .ok()?;
     // a century is rhythm enough, and fits
-    (total >= 1.0 && total < 3.2e9).then(|| {
+    (1.0..3.2e9).contains(&total).then(|| {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "between 1 and 3.2e9, checked above"

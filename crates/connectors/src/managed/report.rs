@@ -7,7 +7,7 @@ use ferrocti_store::{Composer, Connector, Tx};
 use crate::{
     ConnectorError, Connectors,
     managed::{
-        CurrentStatus, Managed, Reported, RolledBack, State, composers, request,
+        CurrentStatus, Managed, Reported, RolledBack, State, composers, deploy, request,
         versions::{self, Version},
     },
     registry::audit,
@@ -201,8 +201,7 @@ impl Connectors {
             reason: why,
             at: tx.now(),
         });
-        connector.catalog_id = Some(managed.definition.catalog.clone());
-        connector.version = Some(managed.definition.version().to_owned());
+        deploy::told_by_definition(connector, &managed.definition);
         request::save(tx, connector, managed)?;
         audit(
             tx,

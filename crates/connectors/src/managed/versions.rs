@@ -1,18 +1,14 @@
 //! Upgrades, and the way back.
 
 use ferrocti_accounts::{Acting, Scope};
-use ferrocti_catalog::{Contract, Extra, Given, recheck};
+use ferrocti_catalog::Contract;
 use ferrocti_model::clock::Millis;
 use ferrocti_store::{Snapshot, Tx};
 use serde_json::{Map, Value};
 
 use crate::{
     ConnectorError, Connectors,
-    managed::{
-        Definition, Managed, Outcome, composers,
-        define::{self, Values},
-        deploy, model, request,
-    },
+    managed::{Change, Definition, Managed, Outcome, composers, define, deploy, model, request},
     registry::audit,
 };
 
@@ -46,83 +42,11 @@ impl Connectors {
         catalog: &str,
         contract: &Contract,
     ) -> Result<Outcome, ConnectorError> {
-        let acting = acting.into();
-        let (outcome, changed) = self.store.write(|tx| {
-            let (mut connector, mut managed) = request::manageable(tx, &acting, id)?;
-            let composer = composers::required(tx, &managed.composer)?;
-            let former = managed.definition.clone();
-            if former.slug() != contract.slug || former.kind != contract.connector_type.name() {
-                return Err(ConnectorError::Refused(format!(
-                    "`{}` is a `{}` of the type {}, and `{}` of the type {} is another connector; deploy that one beside it",
-                    connector.name,
-                    former.slug(),
-                    former.kind,
-                    contract.slug,
-                    contract.connector_type.name()
-                )));
-            }
-            let stored = still_known(
-                &former,
-                contract,
-                define::usable(&former, &composer, &[])?,
-            );
-            if let Some(schema) = &contract.schema {
-                let problems = recheck(schema, &stored);
-                if !problems.is_empty() {
-                    return Err(ferrocti_catalog::Invalid {
-                        title: format!("{} {}", contract.title, contract.version),
-                        problems,
-                    }
-                    .into());
-                }
-            }
-            let given: Vec<Given> = define::over(&stored, Vec::new());
-            let values = Values {
-                contract,
-                given,
-                stored,
-                extra: Extra::Keep,
-                fingerprints: &former.fingerprints,
-                title: connector.title.as_deref().unwrap_or(&connector.name),
-            };
-            let (configured, fingerprints) = self.values(values, &composer)?;
-            let definition = Definition {
-                catalog: catalog.to_owned(),
-                contract: contract.document(),
-                image: contract.image_reference(),
-                entries: configured.entries,
-                key_id: composer.key_id.clone(),
-                fingerprints,
-                launch: contract.launch(),
-                ..former.clone()
-            };
-            if definition == former {
-                let notices = configured.notices;
-                return Ok((Outcome { connector, notices }, false));
-            }
-            let reason = format!("put on version {}", contract.version);
-            let mut data = Map::new();
-            deploy::differences(&mut data, &former, &definition);
-            define::adopt(tx, &acting, id, &mut managed, definition, &reason)?;
-            managed.rolled_back = None;
-            connector.catalog_id = Some(catalog.to_owned());
-            connector.version = Some(contract.version.clone());
-            self.ensure_token(tx, &acting, &connector, &mut managed, &composer)?;
-            request::save(tx, &mut connector, &managed)?;
-            audit(
-                tx,
-                &acting,
-                (Scope::Update, "upgrades connector"),
-                &connector,
-                Some(Value::Object(data)),
-            )?;
-            let notices = configured.notices;
-            Ok((Outcome { connector, notices }, true))
-        })?;
-        if changed {
-            self.bump();
-        }
-        Ok(outcome)
+        let change = Change {
+            contract: Some((catalog.to_owned(), contract.clone())),
+            ..Change::default()
+        };
+        self.configure(acting, id, change)
     }
 
     /// Puts an earlier definition of a managed connector back: that of a number, or the one before the present.
@@ -155,8 +79,7 @@ impl Connectors {
             let reason = format!("went back to definition {}", wanted.number);
             let data = go_back(tx, &acting, id, &mut managed, wanted.definition, &reason)?;
             managed.rolled_back = None;
-            connector.catalog_id = Some(managed.definition.catalog.clone());
-            connector.version = Some(managed.definition.version().to_owned());
+            deploy::told_by_definition(&mut connector, &managed.definition);
             self.ensure_token(tx, &acting, &connector, &mut managed, &composer)?;
             request::save(tx, &mut connector, &managed)?;
             audit(
@@ -227,26 +150,6 @@ pub(crate) fn history(
                 current: stored.number == current,
                 definition: model::read(id, stored.document)?,
             })
-        })
-        .collect()
-}
-
-/// What is stored without the keys that the former contract had and the new one has no longer. Keys that neither has were put there on purpose.
-fn still_known(
-    former: &Definition,
-    contract: &Contract,
-    stored: Vec<ferrocti_catalog::Entry>,
-) -> Vec<ferrocti_catalog::Entry> {
-    let (Some(before), Some(after)) = (
-        former.contract().ok().and_then(|contract| contract.schema),
-        &contract.schema,
-    ) else {
-        return stored;
-    };
-    stored
-        .into_iter()
-        .filter(|entry| {
-            before.property(&entry.key).is_none() || after.property(&entry.key).is_some()
         })
         .collect()
 }
