@@ -1,6 +1,7 @@
 //! The life of connectors: registration, state and its history, broker credentials, and those that a composer runs ([`managed`]).
 
 pub mod catalogs;
+pub mod declared;
 mod error;
 mod keys;
 mod login;
