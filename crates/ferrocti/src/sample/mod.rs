@@ -44,21 +44,24 @@ impl Log {
     }
 }
 
-/// Runs the connector until it is told to stop, or until something is wrong that waiting does not cure.
+/// Runs the connector until it is told to stop, or until something is wrong that waiting does not cure. Its last line is then why, which is what
+/// a composer shows.
 pub fn run() -> Result<()> {
+    if let Err(error) = start() {
+        let log = Log {
+            least: Level::Error,
+        };
+        log.say(Level::Error, &format!("{error:#}"));
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+fn start() -> Result<()> {
     let env: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let settings = match Settings::read(&env) {
-        Ok(settings) => settings,
-        Err(invalid) => {
-            let log = Log {
-                least: Level::Error,
-            };
-            log.say(Level::Error, &format!("cannot start: {invalid}"));
-            bail!("the settings of the sample connector cannot be used");
-        }
-    };
+    let settings = Settings::read(&env).context("the settings cannot be used")?;
     let log = Log {
         least: settings.level,
     };
@@ -76,9 +79,7 @@ pub fn run() -> Result<()> {
         ),
     );
     if settings.fail {
-        let why = "SAMPLE_FAIL is true: this connector ends with an error, as it was told to";
-        log.say(Level::Error, why);
-        bail!("{why}");
+        bail!("SAMPLE_FAIL is true: this connector ends with an error, as it was told to");
     }
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -130,14 +131,7 @@ fn work(
             running: started.elapsed(),
             date: SystemClock.now(),
         };
-        let again = match connector.step(now) {
-            Ok(again) => again,
-            Err(end) => {
-                log.say(Level::Error, &end.to_string());
-                return Err(end.into());
-            }
-        };
-        let pause = again.saturating_sub(started.elapsed());
+        let pause = connector.step(now)?.saturating_sub(started.elapsed());
         match stopped.recv_timeout(pause) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
