@@ -6,6 +6,7 @@
 pub mod decide;
 mod definition;
 pub mod docker;
+mod engine;
 mod instance;
 pub mod keys;
 pub mod orchestrator;
@@ -20,6 +21,7 @@ pub use definition::{
     Definition, EnvVar, Limits, Options, Place, Requested, Restart, Source, Value, Wanted,
 };
 pub use docker::{DockerOrchestrator, DockerSettings, Registry};
+pub use engine::{Engine, EngineSettings};
 pub use ferrocti_catalog::{Secret, launch::Mount};
 pub use instance::{Evidence, Instance, Listing, Phase};
 pub use orchestrator::{Failure, Foreign, LogPage, LogQuery, Orchestrator, Stats, follow};

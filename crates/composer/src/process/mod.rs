@@ -5,7 +5,7 @@
 //! that died at that very moment is found too. The process leads a group of its own, and when it ends what is left of the group is killed.
 
 mod host;
-mod journal;
+pub(crate) mod journal;
 mod log;
 mod proc_fs;
 mod spawn;

@@ -1,0 +1,125 @@
+//! Carrying out what was decided: several things at a time, one for each connector.
+
+use std::sync::Arc;
+
+use super::{Core, Event};
+use crate::{Action, Decision, Definition, Failure, Instance, Listing, Orchestrator, Phase, Place};
+
+/// How many instances are made or started at a time.
+const STARTS: usize = 8;
+/// How many images and Python environments are fetched at a time; one that hangs holds up no more than itself.
+const PULLS: usize = 16;
+
+/// Actions that are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Pull,
+    Start,
+    /// Stops wait for most of their time, and what goes makes room: there may be any number.
+    End,
+}
+
+impl Kind {
+    fn of(action: &Action) -> Self {
+        match action {
+            Action::Pull { .. } => Self::Pull,
+            Action::Create { .. } | Action::Start { .. } => Self::Start,
+            Action::Stop { .. } | Action::Remove { .. } => Self::End,
+        }
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Self::Pull => PULLS,
+            Self::Start => STARTS,
+            Self::End => usize::MAX,
+        }
+    }
+}
+
+/// Whether an instance has ended, so that it has said its last word.
+pub(super) fn ended(instance: &Instance) -> bool {
+    matches!(instance.phase, Phase::Exited { .. }) && instance.started_at.is_some()
+}
+
+/// What is there, as far as it can be seen.
+pub(super) async fn list(orchestrator: &dyn Orchestrator) -> Listing {
+    orchestrator.list().await.unwrap_or_else(|failure| {
+        let why = failure.to_string();
+        Listing {
+            instances: Vec::new(),
+            incomplete: Place::ALL.map(|place| (place, why.clone())).into(),
+        }
+    })
+}
+
+impl Core {
+    /// Begins what was decided on the listing of that number, unless the connector's last action may not be in it, or too much is under way.
+    pub(super) fn act(
+        &mut self,
+        decision: &Decision,
+        definition: Option<&&Definition>,
+        listing: u64,
+    ) {
+        let Some(action) = &decision.action else {
+            return;
+        };
+        let connector = &decision.connector;
+        if self.busy.contains_key(connector) {
+            return;
+        }
+        if self
+            .finished
+            .get(connector)
+            .is_some_and(|at| *at >= listing)
+        {
+            self.dirty = true;
+            return;
+        }
+        let kind = Kind::of(action);
+        if self.busy.values().filter(|other| **other == kind).count() >= kind.most() {
+            // the end of one of them leads to the next decision
+            return;
+        }
+        self.busy.insert(connector.clone(), kind);
+        tracing::debug!(connector, ?action, "begun");
+        let (connector, action) = (connector.clone(), action.clone());
+        let (orchestrator, grace) = (self.orchestrator.clone(), self.settings.grace);
+        let definition = definition.map(|definition| (*definition).clone());
+        self.spawn(async move {
+            let what = action.clone();
+            // a task of its own: whatever happens to it, its end is told
+            let done = tokio::spawn(async move {
+                carry_out(orchestrator, &what, definition.as_ref(), grace).await
+            });
+            let outcome = match done.await {
+                Ok(outcome) => outcome.map_err(|failure| failure.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            Event::Done {
+                connector,
+                action,
+                outcome,
+            }
+        });
+    }
+}
+
+async fn carry_out(
+    orchestrator: Arc<dyn Orchestrator>,
+    action: &Action,
+    definition: Option<&Definition>,
+    grace: std::time::Duration,
+) -> Result<(), Failure> {
+    let definition = || {
+        let none = "the definition is not there any more".to_owned();
+        definition.ok_or(Failure::Refused(none))
+    };
+    match action {
+        Action::Pull { .. } => orchestrator.prepare(definition()?).await,
+        Action::Create { .. } => orchestrator.create(definition()?).await.map(|_| ()),
+        Action::Start { handle } => orchestrator.start(handle).await,
+        Action::Stop { handle } => orchestrator.stop(handle, grace).await,
+        Action::Remove { handle } => orchestrator.remove(handle).await,
+    }
+}
