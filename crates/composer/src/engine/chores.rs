@@ -1,9 +1,6 @@
 //! What is done beside: memory is saved, instances are looked at, the platform is asked for what it does not list.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 
@@ -12,7 +9,7 @@ use super::{
     looking::{self, Seen},
     store,
 };
-use crate::{ConnectorId, Memory, platform::Health};
+use crate::{ConnectorId, Instance, Memory, platform::Health};
 
 /// How often it is asked whether connectors that are not listed exist.
 const GONE_APART: Duration = Duration::from_secs(60);

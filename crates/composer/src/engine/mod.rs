@@ -36,8 +36,8 @@ use self::{
     telling::{Status, Telling},
 };
 use crate::{
-    Action, ConnectorId, Decision, Definition, Evidence, Input, Instance, Listing, Memory,
-    Orchestrator, Permits, Plan, Policy, Requested, Sight, State, Wanted, decide,
+    Action, ConnectorId, Decision, Definition, Evidence, Input, Listing, Memory, Orchestrator,
+    Permits, Plan, Policy, Requested, Sight, State, Wanted, decide,
     platform::{Platform, Trouble, Work},
 };
 
