@@ -1,4 +1,7 @@
-//! The example that `ferrocti quickstart` loads: a made-up intelligence picture, delivered as a connector would deliver it.
+//! The example that `ferrocti quickstart` loads: a made-up intelligence picture, delivered as a connector would deliver it; and the managed
+//! connector that it deploys.
+
+pub mod sample;
 
 use std::sync::Arc;
 

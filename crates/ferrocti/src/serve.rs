@@ -1,6 +1,15 @@
 //! `ferrocti serve` and `ferrocti quickstart`: listen, tell where, stop in order.
 
-use std::{collections::BTreeMap, io::IsTerminal, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use ferrocti_accounts::{Accounts, Generated};
@@ -151,6 +160,9 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
         platform.accounts.clone(),
         keep_audit,
     ));
+    tokio::pin!(stop);
+    let mut sample = None;
+    let mut told_to_stop = false;
     if with_example {
         let (ingest, store, connectors, accounts) = (
             platform.ingest.clone(),
@@ -162,10 +174,25 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
             quickstart::load(&ingest, &store, &connectors, &accounts)
         })
         .await??;
-        say.example(&report, &base);
+        say.example(&report);
+        let parts = sample.insert(Arc::new(quickstart::sample::Parts {
+            store: platform.store.clone(),
+            connectors: platform.connectors.clone(),
+            accounts: platform.accounts.clone(),
+            clock: platform.clock.clone(),
+        }));
+        told_to_stop = bring_up_sample(parts, settings.composer.enabled, say, &mut stop).await?;
+        if !told_to_stop {
+            say.next(&base);
+        }
     }
 
-    stop.await;
+    if !told_to_stop {
+        stop.await;
+    }
+    if let Some(parts) = sample {
+        tokio::task::spawn_blocking(move || quickstart::sample::pause(&parts)).await?;
+    }
     tracing::info!("stopping");
     housekeeping.abort();
     // the receiver lives in the server's task, which may have ended by itself
@@ -193,6 +220,35 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Deploys the sample connector and tells what becomes of it. Whether the server was told to stop meanwhile.
+async fn bring_up_sample(
+    parts: &Arc<quickstart::sample::Parts>,
+    enabled: bool,
+    say: Voice,
+    stop: &mut (impl Future<Output = ()> + Unpin),
+) -> Result<bool> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let mut deploying = tokio::task::spawn_blocking({
+        let (parts, cancelled) = (Arc::clone(parts), Arc::clone(&cancelled));
+        move || {
+            quickstart::sample::deploy(&parts, enabled, &cancelled, |state| {
+                say.sample_state(state);
+            })
+        }
+    });
+    tokio::select! {
+        outcome = &mut deploying => {
+            say.sample(&outcome?);
+            Ok(false)
+        }
+        () = stop => {
+            cancelled.store(true, Ordering::Relaxed);
+            deploying.await?;
+            Ok(true)
+        }
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -246,6 +302,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
 }
 
 /// What the server says on standard output, to people or to machines.
+#[derive(Clone, Copy)]
 struct Voice {
     json: bool,
 }
@@ -281,7 +338,7 @@ impl Voice {
         }
     }
 
-    fn example(&self, report: &quickstart::Report, base: &str) {
+    fn example(&self, report: &quickstart::Report) {
         if self.json {
             println!(
                 "{}",
@@ -300,10 +357,35 @@ impl Voice {
                 report.objects
             );
         }
+    }
+
+    /// How far the sample connector is.
+    fn sample_state(&self, state: &str) {
+        if !self.json {
+            println!("The sample connector: {state}");
+        }
+    }
+
+    fn sample(&self, outcome: &quickstart::sample::Outcome) {
+        if self.json {
+            println!("{}", outcome.event());
+        } else {
+            println!("{}", outcome.told());
+        }
+    }
+
+    /// What to try next.
+    fn next(&self, base: &str) {
+        if self.json {
+            return;
+        }
         println!(
             "\nTry next, in another terminal:\n  export FERROCTI_URL={base} FERROCTI_TOKEN=<the administrator's token>\n  \
-             ferrocti status\n  ferrocti import my-stix-bundle.json\n  ferrocti user add-connector \"My feed\"      # a token for an OpenCTI connector\n\
-             \nStop with Ctrl-C."
+             ferrocti status\n  ferrocti connector list                  # what runs, and how it is\n  \
+             ferrocti connector logs \"{}\"\n  ferrocti connector catalog               # what can be deployed\n  \
+             ferrocti import my-stix-bundle.json\n  ferrocti user add-connector \"My feed\"   # a token for a connector that runs elsewhere\n\
+             \nStop with Ctrl-C.",
+            quickstart::sample::NAME
         );
     }
 }

@@ -113,7 +113,7 @@ pub fn judge(connector: &Value, goal: Goal, definition: Option<i64>) -> Verdict 
     let state = connector["manager_state"].as_str().unwrap_or_default();
     match (goal, state) {
         (Goal::Running, "running") | (Goal::Stopped, "stopped") => Verdict::Done,
-        (Goal::Running, "failed" | "crash-looping") => Verdict::Failed(format!(
+        (_, "failed") | (Goal::Running, "crash-looping") => Verdict::Failed(format!(
             "{} is {}",
             view::name(connector),
             view::state(connector)
@@ -200,16 +200,21 @@ mod tests {
 
     #[test]
     fn a_failure_ends_the_waiting_with_its_reason() {
-        for state in ["failed", "crash-looping"] {
-            let Verdict::Failed(why) = judge(&connector(state), Goal::Running, None) else {
-                panic!("{state}");
+        for (goal, state) in [
+            (Goal::Running, "failed"),
+            (Goal::Running, "crash-looping"),
+            (Goal::Stopped, "failed"),
+        ] {
+            let Verdict::Failed(why) = judge(&connector(state), goal, None) else {
+                panic!("{goal:?}, {state}");
             };
             assert!(
                 why.contains(state) && why.contains("the token is wrong"),
                 "{why}"
             );
-            assert_eq!(judge(&connector(state), Goal::Stopped, None), Verdict::Wait);
         }
+        let looping = connector("crash-looping");
+        assert_eq!(judge(&looping, Goal::Stopped, None), Verdict::Wait);
     }
 
     #[test]
