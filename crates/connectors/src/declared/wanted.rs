@@ -127,6 +127,9 @@ impl Files {
             Ok(found) => found,
             Err(problem) => return Ok(Err(problem)),
         };
+        if let Err(problem) = self.place(snapshot, &declared, &catalogs, there)? {
+            return Ok(Err(problem));
+        }
         let read = |secret: &SecretRef| {
             secrets
                 .get(&reference(secret))
@@ -140,9 +143,6 @@ impl Files {
             Err(error) => return Ok(Err(error.to_string())),
         };
         let mut notices: Vec<String> = resolved.notices.iter().map(ToString::to_string).collect();
-        if let Err(problem) = self.place(snapshot, &resolved, there)? {
-            return Ok(Err(problem));
-        }
         if let Some(composer) = &resolved.definition.composer {
             match composer_id(snapshot, composer)? {
                 Ok(id) => resolved.definition.composer = Some(id),
@@ -200,24 +200,35 @@ impl Files {
     fn place(
         &self,
         snapshot: &Snapshot<'_>,
-        resolved: &Resolved,
+        declared: &Declared,
+        found: &[Catalog],
         there: Option<&There>,
     ) -> Result<Result<(), String>, ConnectorError> {
-        let wanted = &resolved.definition;
         if let Some(there) = there {
+            let described = match &declared.source {
+                Source::Generic(generic) => generic.contract().ok(),
+                Source::Contract { .. } => None,
+            };
+            let contract = described
+                .as_ref()
+                .or_else(|| found.iter().flat_map(|catalog| &catalog.contracts).next());
             let is = &there.managed.definition;
-            let kind = resolved.contract.connector_type.name();
-            if is.slug() != wanted.slug || is.kind != kind {
-                return Ok(Err(format!(
-                    "it is there as a `{}` of the type {}, and `{}` of the type {kind} is another connector; give that one another name, or delete this one first",
-                    is.slug(),
-                    is.kind,
-                    wanted.slug,
-                )));
-            }
-            return Ok(Ok(()));
+            return Ok(match contract {
+                Some(wanted)
+                    if is.slug() != wanted.slug || is.kind != wanted.connector_type.name() =>
+                {
+                    Err(format!(
+                        "it is there as a `{}` of the type {}, and `{}` of the type {} is another connector; give that one another name, or delete this one first",
+                        is.slug(),
+                        is.kind,
+                        wanted.slug,
+                        wanted.connector_type.name(),
+                    ))
+                }
+                _ => Ok(()),
+            });
         }
-        let name = instance_name(&wanted.name, &*self.connectors.entropy);
+        let name = instance_name(&declared.name, &*self.connectors.entropy);
         let taken = snapshot
             .connectors()?
             .into_iter()

@@ -6,4 +6,8 @@ mod catalogs;
 #[cfg(test)]
 mod connectors;
 #[cfg(test)]
+mod declared;
+#[cfg(test)]
+mod site;
+#[cfg(test)]
 mod support;
