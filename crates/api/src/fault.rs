@@ -18,6 +18,8 @@ pub(crate) mod code {
     pub(crate) const ALREADY_DELETED: &str = "ALREADY_DELETED_ERROR";
     pub(crate) const DATABASE: &str = "DATABASE_ERROR";
     pub(crate) const WORK_NOT_ALIVE: &str = "WORK_NOT_ALIVE";
+    /// Ours: a composer registers again when it meets it.
+    pub(crate) const COMPOSER_NOT_REGISTERED: &str = "COMPOSER_NOT_REGISTERED";
     pub(crate) const UNKNOWN: &str = "UNKNOWN_ERROR";
 }
 
@@ -92,6 +94,11 @@ impl Fault {
                 tracing::error!(%error, "the queues failed during a request");
                 Self::new(code::DATABASE, error.to_string())
             }
+            ConnectorError::Account(AccountError::Denied(denial)) => Self::denied(denial),
+            ConnectorError::Account(AccountError::Store(error)) => error.clone().into(),
+            ConnectorError::UnknownComposer(_) => {
+                Self::new(code::COMPOSER_NOT_REGISTERED, error.to_string())
+            }
             other => Self::new(other.code(), other.to_string()),
         }
     }
@@ -151,7 +158,10 @@ fn facts(code: &str) -> (u16, &'static str) {
         code::AUTH_REQUIRED | code::AUTH_FAILURE => (401, "BUSINESS"),
         code::FORBIDDEN => (403, "BUSINESS"),
         code::MISSING_REFERENCE => (404, "BUSINESS"),
-        code::FUNCTIONAL | code::ALREADY_DELETED | code::WORK_NOT_ALIVE => (400, "BUSINESS"),
+        code::FUNCTIONAL
+        | code::ALREADY_DELETED
+        | code::WORK_NOT_ALIVE
+        | code::COMPOSER_NOT_REGISTERED => (400, "BUSINESS"),
         code::VALIDATION => (500, "BUSINESS"),
         _ => (500, "TECHNICAL"),
     }

@@ -124,7 +124,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("Mutation", "managedConnectorRollback", MANAGE_ALL),
     ("Mutation", "managedConnectorRestart", MANAGE_ALL),
     ("Mutation", "catalogsRefresh", MANAGE_ALL),
-    ("Mutation", "connectorsPlan", MANAGE_ALL),
+    ("Query", "connectorsPlan", MANAGE_ALL),
     ("Mutation", "connectorsApply", MANAGE_ALL),
     ("Mutation", "connectorAccountAdd", ACCESSES),
     ("Mutation", "token", Need::Nobody),

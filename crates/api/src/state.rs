@@ -15,7 +15,7 @@ use ferrocti_store::Store;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
-use crate::http::{Budget, Network, SecureCookie};
+use crate::http::{Budget, Network, SecureCookie, Waiting};
 use crate::{scalars, sdl};
 
 /// How long a request may wait for memory for its body.
@@ -124,6 +124,7 @@ struct Inner {
     /// Held while a password is looked at, which takes much memory and time on purpose: strangers must not make it take all.
     login: Mutex<()>,
     started_at: Millis,
+    waiting: Arc<Waiting>,
 }
 
 impl AppState {
@@ -141,10 +142,20 @@ impl AppState {
             slots: Arc::new(Semaphore::new(options.concurrency.max(1))),
             login: Mutex::new(()),
             started_at: services.clock.now(),
+            waiting: Arc::default(),
             engine,
             services,
             options,
         })))
+    }
+
+    /// Answers those who wait for changes, so that they do not keep the server from stopping.
+    pub fn end_waiting(&self) {
+        self.0.waiting.end();
+    }
+
+    pub(crate) fn waiting(&self) -> &Arc<Waiting> {
+        &self.0.waiting
     }
 
     pub(crate) fn services(&self) -> &Services {

@@ -25,7 +25,13 @@ const JSON_WEIGHT: usize = 4;
 /// Largest body of somebody who is not logged in, and of anybody before that is known.
 const STRANGER_BODY: usize = body::SHORT;
 /// Queries that take snapshots of their own: a request must not hold one while it waits for another.
-const READS_ITSELF: [&str; 2] = ["accessExplain", "doctor"];
+const READS_ITSELF: [&str; 5] = [
+    "accessExplain",
+    "doctor",
+    "composerWork",
+    "connectorsForManagers",
+    "connectorsPlan",
+];
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(60);
 

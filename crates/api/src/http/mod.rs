@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+pub(crate) mod changes;
 mod graphql;
 mod health;
 mod peer;
@@ -20,6 +21,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::AppState;
 pub(crate) use body::Budget;
+pub(crate) use changes::Waiting;
 pub(crate) use peer::Peer;
 pub use peer::{Network, NetworkError};
 pub use session::SecureCookie;
@@ -47,7 +49,7 @@ impl IntoResponse for Plain {
     }
 }
 
-/// The whole interface: `/graphql`, `/auth/…` for logins, `/health` and `/metrics`, under the base path and without it, with doubled slashes collapsed.
+/// The whole interface: `/graphql`, `/auth/…` for logins, `/composer/changes`, `/health` and `/metrics`, under the base path and without it, with doubled slashes collapsed.
 pub fn router(state: AppState) -> Router {
     let base = state.options().base_path.trim_matches('/').to_owned();
     let inner = Router::new()
@@ -55,6 +57,7 @@ pub fn router(state: AppState) -> Router {
         .route("/auth/login", post(auth::login))
         .route("/auth/logout", post(auth::logout))
         .route("/auth/session", get(auth::session))
+        .route("/composer/changes", get(changes::changes))
         .route("/health", get(health::health))
         .route("/metrics", get(health::metrics))
         .fallback(not_found)

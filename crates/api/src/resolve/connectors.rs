@@ -181,7 +181,7 @@ impl Resolution<'_> {
             "created_at" => Resolved::leaf(format_date(connector.created_at)),
             "updated_at" => Resolved::leaf(format_date(connector.updated_at)),
             "works" => self.works_of(call, connector)?,
-            _ => Resolved::Null,
+            _ => return self.managed_field(call, connector),
         })
     }
 

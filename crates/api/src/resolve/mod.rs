@@ -4,7 +4,9 @@ mod add;
 mod administer;
 mod audit;
 mod catalogs;
+mod composer;
 mod connectors;
+mod declared;
 mod edit;
 mod explain;
 mod graph;
@@ -13,6 +15,7 @@ mod groups;
 mod history;
 mod links;
 mod list;
+mod managed;
 mod node;
 mod object;
 mod patch;
@@ -22,6 +25,7 @@ mod roles;
 mod roster;
 mod sessions;
 mod settings;
+mod shown;
 mod user_edit;
 mod users;
 mod works;
@@ -32,6 +36,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ferrocti_access::Actor;
+use ferrocti_connectors::managed::View as Seen;
 use ferrocti_graphql::{FieldCall, FieldError, OperationKind, Resolved, Resolver};
 use ferrocti_model::ids::PLATFORM_NAMESPACE;
 use ferrocti_store::{Iid, Snapshot, Store, Stored, Visibility};
@@ -67,6 +72,8 @@ pub(crate) struct Resolution<'s> {
     loaded: RefCell<HashMap<Iid, Option<Arc<Stored>>>>,
     /// What the caller may see; a change can make new combinations of markings.
     visible: RefCell<Visibility>,
+    /// What is known of managed connectors, by their id.
+    views: RefCell<HashMap<String, Option<Arc<Seen>>>>,
     /// What the caller was refused for want of a right, for the audit.
     refused: RefCell<BTreeSet<String>>,
 }
@@ -86,6 +93,7 @@ impl<'s> Resolution<'s> {
             deadline,
             loaded: RefCell::default(),
             visible: RefCell::new(caller.visible.clone()),
+            views: RefCell::default(),
             refused: RefCell::default(),
         }
     }
@@ -159,6 +167,7 @@ impl<'s> Resolution<'s> {
     /// Forgets what was loaded and what may be seen, since a change may have made both stale.
     fn forget(&self) -> Result<(), Fault> {
         self.loaded.borrow_mut().clear();
+        self.views.borrow_mut().clear();
         if let Some(actor) = &self.caller.actor {
             let visible =
                 self.read(|snapshot| Ok(ferrocti_accounts::visibility(snapshot, actor)?))?;
@@ -220,12 +229,35 @@ impl<'s> Resolution<'s> {
             "stixNestedRefRelationships" => self.links(call, true),
             "work" | "works" | "isWorkAlive" => self.work_query(call),
             "catalogs" | "catalog" | "contract" | "contracts" => self.catalog_query(call),
+            "connectorManager" | "connectorManagers" | "connectorsForManagers" | "composerWork" => {
+                self.composer_query(call)
+            }
+            "connectorLogs" | "connectorDefinitions" => self.managed_query(call),
+            "connectorsPlan" => self.plan_file(call),
             _ => self.connector_query(call),
         }
     }
 
     fn mutation(&self, call: &FieldCall<'_>) -> Answer<'static> {
         match call.name {
+            "registerConnectorsManager"
+            | "composerRegister"
+            | "updateConnectorManagerStatus"
+            | "updateConnectorCurrentStatus"
+            | "updateConnectorLogs"
+            | "updateConnectorHealth"
+            | "composerReport"
+            | "composerApproveRemovals"
+            | "composerRemove" => self.composer_mutation(call),
+            "managedConnectorAdd"
+            | "managedConnectorEdit"
+            | "updateConnectorRequestedStatus"
+            | "managedConnectorDeploy"
+            | "managedConnectorConfigure"
+            | "managedConnectorUpgrade"
+            | "managedConnectorRollback"
+            | "managedConnectorRestart" => self.managed_mutation(call),
+            "connectorsApply" => self.apply_file(call),
             "catalogsRefresh" => Ok(self.refresh_catalogs()),
             "workAdd" | "workEdit" | "workDelete" | "stixBundlePush" => self.work_mutation(call),
             "connectorAccountAdd"
@@ -285,6 +317,8 @@ impl<'s> Resolution<'s> {
             Node::Edge(connection, index) => Ok(edge_field(call.name, connection, *index)),
             Node::PageInfo(connection) => Ok(page_info_field(call.name, connection)),
             Node::Connector(connector) => self.connector_field(call, connector),
+            Node::Managed(listed) => self.listed_field(call, listed),
+            Node::Composer(composer) => self.composer_field(call, composer),
             Node::Catalog(catalog) => self.catalog_field(call, catalog),
             Node::Work(work) => self.work_field(call, work),
             Node::WorkEdit(id) => self.work_edit(call, id),
@@ -313,6 +347,8 @@ impl Resolver for Resolution<'_> {
             Node::Group(_) => "Group",
             Node::Role(_) => "Role",
             Node::Connector(_) => "Connector",
+            Node::Managed(_) => "ManagedConnector",
+            Node::Composer(_) => "ConnectorManager",
             Node::Catalog(_) => "Catalog",
             Node::Work(_) => "Work",
             Node::WorkEdit(_) => "WorkEditMutations",

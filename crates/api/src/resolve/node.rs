@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ferrocti_connectors::catalogs::Loaded;
+use ferrocti_connectors::managed::Listed;
 use ferrocti_model::registry::ReferenceType;
-use ferrocti_store::{Connector, Group, Role, Stored, User, Work};
+use ferrocti_store::{Composer, Connector, Group, Role, Stored, User, Work};
 use serde_json::Value;
 
 use super::edit::Edited;
@@ -25,6 +26,10 @@ pub(crate) enum Node {
     PageInfo(Arc<Connection>),
     /// A connector, registered or managed.
     Connector(Arc<Connector>),
+    /// A managed connector as its composer meets it.
+    Managed(Arc<Listed>),
+    /// A composer.
+    Composer(Arc<Composer>),
     /// A catalog of connectors.
     Catalog(Arc<Loaded>),
     /// A work.

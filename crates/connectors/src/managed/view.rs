@@ -1,5 +1,6 @@
 //! Everything that is known of a managed connector, for whoever shows it.
 
+use ferrocti_catalog::Entry;
 use ferrocti_model::clock::Millis;
 use ferrocti_store::{Composer, Connector, Snapshot};
 
@@ -18,6 +19,8 @@ pub struct View {
     pub managed: Managed,
     /// The contract hash.
     pub hash: String,
+    /// Its environment as its composer is given it; what is sealed stays sealed.
+    pub environment: Vec<Entry>,
     /// What its composer said last; `None`: nothing yet.
     pub reported: Option<Reported>,
     /// Its composer; `None`: it was removed.
@@ -50,8 +53,10 @@ impl Connectors {
             Some(composer) => managed.definition.sealed_for_another(&composer.key_id),
             None => Vec::new(),
         };
+        let environment = managed.environment(connector, &self.proxy);
         Ok(Some(View {
-            hash: managed.hash(connector, &self.proxy),
+            hash: managed.hash_of(&environment, connector),
+            environment,
             reported: Reported::of(snapshot, &connector.id)?,
             evidence: evidence(snapshot, connector)?,
             unreadable: unreadable.into_iter().map(str::to_owned).collect(),
