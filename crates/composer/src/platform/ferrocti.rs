@@ -189,7 +189,7 @@ fn unregistered(error: PlatformError) -> Trouble {
 /// The platform's code for a composer that it does not know.
 const NOT_REGISTERED: &str = "COMPOSER_NOT_REGISTERED";
 
-/// One connector in a report; what did not change is left out.
+/// One connector in a report; there are figures and lines only when there are new ones.
 fn of_connector(reported: &Reported) -> Value {
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| {
@@ -197,12 +197,10 @@ fn of_connector(reported: &Reported) -> Value {
     };
     put("id", json!(reported.id));
     put("hash", json!(reported.hash));
-    if reported.changed {
-        put("state", json!(reported.state));
-        put("reason", json!(reported.reason));
-        put("current", json!(reported.current));
-        put("rejected", json!(reported.rejected));
-    }
+    put("state", json!(reported.state));
+    put("reason", json!(reported.reason));
+    put("current", json!(reported.current));
+    put("rejected", json!(reported.rejected));
     if let Some(health) = &reported.health {
         let Health {
             started_at,

@@ -300,7 +300,7 @@ impl Link {
             return Err(self.refused(operation, &error));
         }
         let Some(data) = answer.get_mut("data").and_then(Value::as_object_mut) else {
-            return Err(self.not_a_platform(status));
+            return Err(self.no_answer(status));
         };
         // a field that is missing says nothing, while null may say that there is none
         let Some(value) = data.get_mut(field).map(Value::take) else {
@@ -344,7 +344,7 @@ impl Link {
                 operation: "changes",
                 reason: excerpt(answer["error"].as_str().unwrap_or("HTTP 403")),
             }),
-            _ => Err(self.not_a_platform(status)),
+            _ => Err(self.no_answer(status)),
         }
     }
 
@@ -376,17 +376,13 @@ impl Link {
         match serde_json::from_slice(&bytes) {
             Ok(answer) => Ok((status, answer)),
             Err(_) if status == 401 => Err(self.not_logged_in()),
-            Err(_) if status == 429 || status >= 500 => Err(PlatformError::Busy {
-                url: self.url.clone(),
-                status,
-            }),
             Err(error) if status == 200 && error.is_eof() && !bytes.is_empty() => {
                 Err(PlatformError::Cut {
                     url: self.url.clone(),
                     reason: "it ends in the middle".to_owned(),
                 })
             }
-            Err(_) => Err(self.not_a_platform(status)),
+            Err(_) => Err(self.no_answer(status)),
         }
     }
 
@@ -422,10 +418,13 @@ impl Link {
         }
     }
 
-    fn not_a_platform(&self, status: u16) -> PlatformError {
-        PlatformError::NotAPlatform {
-            url: self.url.clone(),
-            status,
+    /// What an answer without content comes to.
+    fn no_answer(&self, status: u16) -> PlatformError {
+        let url = self.url.clone();
+        if status == 429 || status >= 500 {
+            PlatformError::Busy { url, status }
+        } else {
+            PlatformError::NotAPlatform { url, status }
         }
     }
 

@@ -83,6 +83,12 @@ async fn every_fault_is_told_for_what_it_is() {
             "HTTP 429",
         ),
         (
+            "busy in JSON",
+            Step::Answer(503, vec![], r#"{"error": "Too many."}"#.to_owned()),
+            away,
+            "cannot answer now (HTTP 503)",
+        ),
+        (
             "moved",
             Step::Answer(301, moved.clone(), html.clone()),
             refused,

@@ -151,7 +151,7 @@ async fn changes_are_waited_for_by_version() {
 }
 
 #[tokio::test]
-async fn a_report_holds_what_changed_and_nothing_else() {
+async fn a_report_holds_states_and_what_is_new_of_figures_and_lines() {
     let server = Server::start([
         data("composerReport", json!(true)),
         data("composerReport", json!(true)),
@@ -184,7 +184,7 @@ async fn a_report_holds_what_changed_and_nothing_else() {
                     "logs": ["a", "b"], "log_cursor": "19",
                 },
                 {
-                    "id": "two", "hash": "0a1b2c3d",
+                    "id": "two", "hash": "0a1b2c3d", "state": "running", "reason": "it runs", "current": "started", "rejected": null,
                     "started_at": "2023-11-14T22:13:20Z", "restart_count": 2, "is_in_reboot_loop": false, "memory": 52_428_800,
                 },
             ],
@@ -221,4 +221,30 @@ async fn a_composer_makes_itself_known() {
         platform.gone(&["x".to_owned()]).await.unwrap(),
         BTreeSet::new()
     );
+}
+
+#[tokio::test]
+async fn a_platform_that_has_forgotten_the_composer_is_told_of_it_again() {
+    let forgotten = || {
+        refusal(
+            "COMPOSER_NOT_REGISTERED",
+            "composer site-a is not registered; a composer registers when it starts",
+        )
+    };
+    let other = refusal("FUNCTIONAL_ERROR", "The connector `x` is not managed");
+    let server = Server::start([forgotten(), forgotten(), forgotten(), other]);
+    let platform = platform(&server);
+    assert!(matches!(
+        platform.work().await,
+        Err(Trouble::Unregistered(_))
+    ));
+    assert!(matches!(
+        platform.alive(&me()).await,
+        Err(Trouble::Unregistered(_))
+    ));
+    assert!(matches!(
+        platform.report(&report(vec![])).await,
+        Err(Trouble::Unregistered(_))
+    ));
+    assert!(matches!(platform.work().await, Err(Trouble::Refused(_))));
 }
