@@ -1,11 +1,13 @@
 //! The command line: what can be said, and what each word means.
 
+mod composer;
 mod connector;
 mod security;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+pub use composer::*;
 pub use connector::*;
 pub use security::*;
 
@@ -48,6 +50,8 @@ pub enum Command {
     /// Deploy connectors, look after them and their state
     #[command(subcommand)]
     Connector(ConnectorCommand),
+    /// Run connectors on this machine for a platform somewhere else; or look after the composers of a platform
+    Composer(Box<ComposerArgs>),
     /// Inspect, replay and discard messages that could not be ingested
     #[command(subcommand)]
     Queue(QueueCommand),

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use composer::{CatalogSettings, Commands, ComposerSettings, Docker, Way};
+pub use composer::{CatalogSettings, Commands, ComposerSettings, Docker, Way, address};
 use ferrocti_access::token;
 use ferrocti_api::{Network, SecureCookie};
 use ferrocti_model::clock::Millis;

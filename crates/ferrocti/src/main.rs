@@ -5,6 +5,7 @@ mod admin;
 mod audit;
 mod cli;
 mod client;
+mod composer;
 mod config;
 mod connector;
 mod groups;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => access::doctor(args),
         Command::Audit(args) => audit::run(args),
         Command::Connector(command) => connector::run(command),
+        Command::Composer(args) => composer::run(args),
         Command::Queue(command) => status::queue(command),
         Command::Parked(remote) => status::parked(remote),
         Command::Check(args) => admin::check(args),

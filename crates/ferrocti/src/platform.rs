@@ -65,15 +65,15 @@ pub fn accounts(store: &Store) -> Accounts {
     )
 }
 
-/// Makes the data directory if there is none, so that only the platform's own account may look into it: it holds marked knowledge.
-fn create_private(dir: &Path) -> Result<()> {
+/// Makes a directory if there is none, so that only its own account may look into it: it holds marked knowledge, or secrets.
+pub fn create_private(dir: &Path) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder
         .recursive(true)
         .create(dir)
-        .with_context(|| format!("cannot create the data directory {}", dir.display()))
+        .with_context(|| format!("cannot create the directory {}", dir.display()))
 }
 
 impl Platform {
@@ -102,6 +102,7 @@ impl Platform {
                 token: exposed(&settings.admin_token),
             })?
         };
+        accounts.make_composers()?;
         ferrocti_ingest::boot::run(&store, &accounts.system()?)
             .context("cannot create the standard markings and vocabularies")?;
         let connectors = Connectors::new(store.clone(), queues.clone(), key, clock.clone());

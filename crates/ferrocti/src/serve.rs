@@ -15,14 +15,15 @@ use anyhow::{Context, Result, bail};
 use ferrocti_accounts::{Accounts, Generated};
 use ferrocti_api::{AppState, Services};
 use ferrocti_broker::amqp::{Listener, ListenerOptions};
-use ferrocti_connectors::BrokerLogin;
+use ferrocti_connectors::{BrokerLogin, catalogs::Catalogs};
 use ferrocti_store::Store;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::MissedTickBehavior};
 
 use crate::{
     cli::ServerArgs,
-    config::{self, Settings, Sources},
+    composer::Inside,
+    config::{self, CatalogSettings, Settings, Sources},
     platform::Platform,
     quickstart,
 };
@@ -38,9 +39,7 @@ const SOCKET_THREADS: usize = 2;
 
 /// Runs the server until it is told to stop.
 pub fn run(args: &ServerArgs, with_example: bool) -> Result<()> {
-    let env: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let env = environment();
     let file = args
         .config
         .clone()
@@ -58,16 +57,32 @@ pub fn run(args: &ServerArgs, with_example: bool) -> Result<()> {
             "these settings of OpenCTI have no meaning here and are ignored"
         );
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(settings, args.json, with_example));
+    // everything that must end has ended; a refresh of catalogs may still wait for somebody
+    runtime.shutdown_background();
+    served
+}
+
+/// The environment, as far as it is text.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The threads of a server or an agent.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SOCKET_THREADS)
         .max_blocking_threads(64)
         .enable_all()
         .build()
-        .context("cannot start the threads of the server")?;
-    runtime.block_on(serve(settings, args.json, with_example))
+        .context("cannot start the threads of the program")
 }
 
-fn start_log(settings: &Settings) {
+/// Starts the log on standard error.
+pub fn start_log(settings: &Settings) {
     let filter = tracing_subscriber::EnvFilter::new(&settings.log);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -129,7 +144,8 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
         accounts: platform.accounts.clone(),
         clock: platform.clock.clone(),
     };
-    let router = ferrocti_api::router(AppState::new(services, options)?);
+    let state = AppState::new(services, options)?;
+    let router = ferrocti_api::router(state.clone());
 
     let ingest = platform.ingest.clone();
     let ingesting = tokio::task::spawn_blocking(move || ingest.start())
@@ -154,6 +170,8 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
                 .await
         }
     });
+    let composer = Inside::start(&settings, &platform.accounts, http_address);
+    let refreshing = tokio::spawn(refresh(platform.catalogs.clone(), settings.catalog.clone()));
     let keep_audit = Some(settings.audit_retention_days).filter(|days| *days > 0);
     let housekeeping = tokio::spawn(tidy(
         platform.store.clone(),
@@ -195,6 +213,12 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
     }
     tracing::info!("stopping");
     housekeeping.abort();
+    refreshing.abort();
+    // it tells what it knows while it is still listened to
+    if let Some(composer) = composer {
+        composer.stop().await;
+    }
+    state.end_waiting();
     // the receiver lives in the server's task, which may have ended by itself
     let _ = stopped.0.send(true);
     amqp.shutdown(GRACE).await;
@@ -288,8 +312,32 @@ async fn tidy(store: Store, accounts: Accounts, keep_audit: Option<u32>) {
     }
 }
 
+/// Reads the catalogs again and again, first at once: what is there at the start is what was kept.
+async fn refresh(catalogs: Catalogs, settings: CatalogSettings) {
+    if settings.sources.is_empty() {
+        return;
+    }
+    let every = Duration::from_millis(u64::try_from(settings.refresh).unwrap_or_default());
+    let mut ticks = tokio::time::interval(every.max(HOUSEKEEPING));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let catalogs = catalogs.clone();
+        let read = tokio::task::spawn_blocking(move || catalogs.refresh());
+        for loaded in read.await.unwrap_or_default() {
+            if let Some(error) = loaded.error {
+                tracing::warn!(
+                    source = loaded.source,
+                    error,
+                    "a catalog cannot be read; what was read before stays"
+                );
+            }
+        }
+    }
+}
+
 /// Catches SIGTERM and SIGINT from now on; the answer ends when one has come.
-fn stop_signal() -> Result<impl Future<Output = ()>> {
+pub fn stop_signal() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;

@@ -1,0 +1,91 @@
+//! The composer that runs inside of the server. It speaks to the platform over HTTP like every other, with an account of its own, and a
+//! platform whose composer cannot start runs without.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Result;
+use ferrocti_accounts::Accounts;
+use ferrocti_composer::platform::{Access, Ferrocti};
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{Addresses, Parts, bracketed, loopback};
+use crate::config::Settings;
+
+/// Its name where nothing is said.
+const NAME: &str = "Built-in composer";
+/// Its directory in the data directory where nothing is said.
+const DIRECTORY: &str = "composer";
+
+/// A composer that runs.
+pub struct Inside {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Inside {
+    /// Starts it in the background, where the settings want one; `http` is where the server listens.
+    pub fn start(settings: &Settings, accounts: &Accounts, http: SocketAddr) -> Option<Self> {
+        if !settings.composer.enabled {
+            return None;
+        }
+        let (stop, stopped) = watch::channel(false);
+        let (settings, accounts) = (settings.clone(), accounts.clone());
+        let task = tokio::spawn(async move {
+            if let Err(error) = run(settings, accounts, http, stopped).await {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the built-in composer does not run, so no connectors are run on this machine; composer.enabled = false runs the platform without"
+                );
+            }
+        });
+        Some(Self { stop, task })
+    }
+
+    /// Stops it and ends its token. Connectors go on running.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the built-in composer ended badly");
+        }
+    }
+}
+
+async fn run(
+    mut settings: Settings,
+    accounts: Accounts,
+    http: SocketAddr,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<()> {
+    let composer = &mut settings.composer;
+    composer.name.get_or_insert_with(|| NAME.to_owned());
+    composer
+        .dir
+        .get_or_insert_with(|| settings.data_dir.join(DIRECTORY));
+    let told = composer.connector_url.as_deref();
+    let addresses = Addresses::beside(told, http.ip(), http.port(), &settings.base_path);
+    let address = if http.ip().is_unspecified() {
+        loopback(http.ip())
+    } else {
+        http.ip()
+    };
+    let url = format!(
+        "http://{}:{}{}",
+        bracketed(address),
+        http.port(),
+        settings.base_path
+    );
+    let parts = Parts::open(&settings, addresses)?;
+    let admitting = accounts.clone();
+    let token = tokio::task::spawn_blocking(move || admitting.admit_composer()).await??;
+    let platform = Ferrocti::open(&Access::new(url, token), &parts.id)?;
+    tracing::info!(composer = parts.id, "the built-in composer runs");
+    parts
+        .engine(Arc::new(platform))
+        .run(async move {
+            // an error means that the sender is gone, which is a reason to stop as well
+            let _ = stopped.wait_for(|stop| *stop).await;
+        })
+        .await;
+    tokio::task::spawn_blocking(move || accounts.dismiss_composer()).await??;
+    Ok(())
+}
