@@ -152,3 +152,26 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+pub mod served {
+    //! What the platform that this command line belongs to understands.
+
+    use std::sync::LazyLock;
+
+    use ferrocti_graphql::{Engine, Limits, Schema};
+
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+        let sdl = include_str!("../../../schema.graphql");
+        Engine::new(Schema::parse(sdl).unwrap(), Limits::default())
+    });
+
+    /// Fails unless the platform takes each of these operations.
+    pub fn takes(queries: &[&str]) {
+        for query in queries {
+            if let Err(refusal) = ENGINE.prepare(query) {
+                panic!("{query}\n{refusal:?}");
+            }
+        }
+    }
+}

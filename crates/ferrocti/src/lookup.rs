@@ -209,4 +209,19 @@ mod tests {
         let none = known().id("Carol").unwrap_err().to_string();
         assert!(none.contains("ferrocti user list"), "{none}");
     }
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        for kind in [
+            Kind::User,
+            Kind::Group,
+            Kind::Role,
+            Kind::Marking,
+            Kind::Capability,
+            Kind::Connector,
+            Kind::Composer,
+        ] {
+            crate::client::served::takes(&[kind.list().0]);
+        }
+    }
 }

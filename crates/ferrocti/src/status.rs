@@ -192,3 +192,13 @@ pub fn parked(remote: &RemoteArgs) -> Result<()> {
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[STATUS, DEAD_LETTERS, REPLAY, DISCARD, PARKED]);
+    }
+}

@@ -295,4 +295,9 @@ mod tests {
             assert_eq!(kind(schema.property(key).unwrap()), told, "{key}");
         }
     }
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[SOURCES, REFRESH, SEARCH, CONTRACT]);
+    }
 }

@@ -20,7 +20,11 @@ use crate::{
     print::{list, number, show, text},
 };
 
-const STEPS: &str = "steps { action name connector_id changes { path before after } notices }";
+const PLAN: &str = "query Plan($file: String!, $secrets: [DeclaredSecretInput!]) { connectorsPlan(file: $file, secrets: $secrets) {
+  steps { action name connector_id changes { path before after } notices problem } hash removals changed } }";
+const APPLY: &str = "mutation Apply($file: String!, $secrets: [DeclaredSecretInput!], $hash: String!, $removals: Boolean) {
+  connectorsApply(file: $file, secrets: $secrets, hash: $hash, allow_removals: $removals) {
+  steps { action name connector_id changes { path before after } notices problem } failures { name error } } }";
 
 /// A file as the platform takes it: its text, and the secrets that it refers to.
 #[derive(Debug)]
@@ -83,11 +87,8 @@ pub fn plan(file: &Path, remote: &RemoteArgs) -> Result<()> {
 }
 
 fn ask(client: &Client, given: &Given) -> Result<Value> {
-    let query = format!(
-        "query Plan($file: String!, $secrets: [DeclaredSecretInput!]) {{ connectorsPlan(file: $file, secrets: $secrets) {{ {STEPS} hash removals changed }} }}"
-    );
     let variables = json!({ "file": given.text, "secrets": given.secrets() });
-    Ok(client.call(&query, variables)?["connectorsPlan"].take())
+    Ok(client.call(PLAN, variables)?["connectorsPlan"].take())
 }
 
 /// `ferrocti connector apply`
@@ -124,24 +125,19 @@ pub fn apply(args: &ApplyArgs) -> Result<()> {
             bail!("nothing was done");
         }
     }
-    let query = format!(
-        "mutation Apply($file: String!, $secrets: [DeclaredSecretInput!], $hash: String!, $removals: Boolean) {{ \
-         connectorsApply(file: $file, secrets: $secrets, hash: $hash, allow_removals: $removals) {{ {STEPS} failures {{ name error }} }} }}"
-    );
     let variables = json!({ "file": given.text, "secrets": given.secrets(), "hash": plan["hash"], "removals": args.allow_removals });
-    let result = client.call(&query, variables)?["connectorsApply"].take();
+    let result = client.call(APPLY, variables)?["connectorsApply"].take();
     let failures: Vec<String> = list(&result["failures"])
         .map(|failure| format!("{}: {}", text(&failure["name"]), text(&failure["error"])))
         .collect();
     if json {
         println!("{}", json!({ "plan": plan, "result": result }));
     } else {
-        let done = list(&result["steps"]).filter(|step| step["action"] != "keep");
-        println!("\n{} done.", done.count());
+        println!("{} done", done(&result));
     }
     if !failures.is_empty() {
         bail!(
-            "{} failed, the others were done:\n  {}",
+            "{} are not as the file says, the others are:\n  {}",
             failures.len(),
             failures.join("\n  ")
         );
@@ -149,48 +145,67 @@ pub fn apply(args: &ApplyArgs) -> Result<()> {
     Ok(())
 }
 
+/// How many steps changed something.
+fn done(result: &Value) -> usize {
+    let failed: Vec<&Value> = list(&result["failures"])
+        .map(|failure| &failure["name"])
+        .collect();
+    list(&result["steps"])
+        .filter(|step| {
+            let action = step["action"].as_str().unwrap_or_default();
+            ["create", "change", "remove"].contains(&action) && !failed.contains(&&step["name"])
+        })
+        .count()
+}
+
 fn is_yes(answer: &str) -> bool {
     ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
 }
 
-/// A plan for people: what is made, changed and removed, each with what differs.
+/// A plan for people: what is made, changed and removed, each with what differs, and what cannot be as the file says.
 fn render(plan: &Value) -> String {
     let mut out = String::new();
     let mut counts = BTreeMap::new();
     for step in list(&plan["steps"]) {
         let action = step["action"].as_str().unwrap_or_default();
         *counts.entry(action).or_insert(0) += 1;
-        let sign = match action {
-            "create" => "+",
-            "change" => "~",
-            "remove" => "-",
-            _ => " ",
-        };
-        out.push_str(&format!("{sign} {action:6}  {}\n", text(&step["name"])));
+        let name = text(&step["name"]);
+        match action {
+            "create" => out.push_str(&format!("+ {name}\n")),
+            "change" => out.push_str(&format!("~ {name}\n")),
+            "remove" => out.push_str(&format!("- {name}\n")),
+            "problem" => out.push_str(&format!("! {name}: {}\n", text(&step["problem"]))),
+            _ if list(&step["notices"]).next().is_none() => {}
+            _ => out.push_str(&format!("  {name}\n")),
+        }
         for change in list(&step["changes"]) {
             let path = text(&change["path"]);
             let line = match (&change["before"], &change["after"]) {
                 (Value::Null, after) => format!("{path}: {}", text(after)),
-                (before, Value::Null) => format!("{path}: {} → nothing", text(before)),
-                (before, after) => format!("{path}: {} → {}", text(before), text(after)),
+                (before, Value::Null) => format!("{path}: {} -> nothing", text(before)),
+                (before, after) => format!("{path}: {} -> {}", text(before), text(after)),
             };
-            out.push_str(&format!("      {line}\n"));
+            out.push_str(&format!("    {line}\n"));
         }
         for notice in list(&step["notices"]) {
-            out.push_str(&format!("      note: {}\n", text(notice)));
+            out.push_str(&format!("    note: {}\n", text(notice)));
         }
     }
     let count = |action: &str| counts.get(action).copied().unwrap_or(0);
     if plan["changed"] == true {
         out.push_str(&format!(
-            "\n{} to create, {} to change, {} to remove, {} stay as they are\n",
+            "{} to create, {} to change, {} to remove, {} unchanged",
             count("create"),
             count("change"),
             number(&plan["removals"]),
             count("keep")
         ));
+        if count("problem") > 0 {
+            out.push_str(&format!(", {} with a problem", count("problem")));
+        }
+        out.push('\n');
     } else {
-        out.push_str("\nEverything is as the file says.\n");
+        out.push_str("everything is as the file says\n");
     }
     out
 }
@@ -209,16 +224,17 @@ mod tests {
                     { "path": "settings.SCOPE", "before": "a", "after": "a,b" }, { "path": "settings.OLD", "before": "1", "after": null }
                 ], "notices": ["X is left out"] },
                 { "action": "keep", "name": "Same", "changes": [], "notices": [] },
+                { "action": "problem", "name": "Odd", "changes": [], "notices": [], "problem": "no catalog has `odd`" },
                 { "action": "remove", "name": "Gone", "changes": [], "notices": [] }
             ]
         });
         assert_eq!(
             render(&plan),
-            "+ create  New\n      contract: mitre\n\
-             ~ change  Feed\n      settings.SCOPE: a → a,b\n      settings.OLD: 1 → nothing\n      note: X is left out\n\
-             \x20 keep    Same\n\
-             - remove  Gone\n\
-             \n1 to create, 1 to change, 1 to remove, 1 stay as they are\n"
+            "+ New\n    contract: mitre\n\
+             ~ Feed\n    settings.SCOPE: a -> a,b\n    settings.OLD: 1 -> nothing\n    note: X is left out\n\
+             ! Odd: no catalog has `odd`\n\
+             - Gone\n\
+             1 to create, 1 to change, 1 to remove, 1 unchanged, 1 with a problem\n"
         );
         let same = json!({ "changed": false, "removals": 0, "steps": [] });
         assert!(render(&same).contains("as the file says"));
@@ -261,6 +277,18 @@ mod tests {
     }
 
     #[test]
+    fn only_what_changed_something_counts_as_done() {
+        let result = json!({
+            "steps": [
+                { "action": "create", "name": "A" }, { "action": "change", "name": "B" }, { "action": "keep", "name": "C" },
+                { "action": "problem", "name": "D" }
+            ],
+            "failures": [{ "name": "B", "error": "x" }, { "name": "D", "error": "y" }]
+        });
+        assert_eq!(done(&result), 1);
+    }
+
+    #[test]
     fn only_yes_is_yes() {
         for (answer, yes) in [
             ("y\n", true),
@@ -270,5 +298,10 @@ mod tests {
         ] {
             assert_eq!(is_yes(answer), yes, "{answer:?}");
         }
+    }
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[PLAN, APPLY]);
     }
 }

@@ -316,4 +316,9 @@ mod tests {
             serde_json::from_value(input["generic"].clone()).unwrap();
         assert_eq!(generic.contract().unwrap().version, "1");
     }
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[CONTRACT, DEPLOY, CONFIGURE]);
+    }
 }

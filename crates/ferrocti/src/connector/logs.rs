@@ -130,4 +130,9 @@ mod tests {
     fn a_log_that_began_meanwhile_is_shown_from_its_last_page() {
         assert_eq!(fresh(f64::NEG_INFINITY, 9), (vec![7, 8, 9], 1));
     }
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[LOGS]);
+    }
 }

@@ -202,3 +202,15 @@ fn state(command: &StateCommand) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[
+            HISTORY, RESTORE, RESET, DELETE, REQUEST, RESTART, UPGRADE, ROLLBACK,
+        ]);
+    }
+}

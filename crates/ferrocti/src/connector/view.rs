@@ -431,4 +431,9 @@ mod tests {
         }
         assert_eq!(uptime(&Value::Null), "-");
     }
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[LIST, DEFINITIONS]);
+    }
 }

@@ -242,4 +242,9 @@ mod tests {
             assert_eq!(goal_of(&connector), goal);
         }
     }
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[CONNECTOR]);
+    }
 }

@@ -572,4 +572,9 @@ mod tests {
         assert_eq!(steps(&platform, &[0]), [Ok(40)]);
         assert_eq!(platform.borrow().count("Push"), 1);
     }
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[REGISTER, PING, WORK_ADD, PUSH, PROCESSED]);
+    }
 }
