@@ -11,7 +11,9 @@ use ferrocti_store::{Composer, Connector, Snapshot};
 
 use crate::{
     ConnectorError, Connectors,
-    managed::{CurrentStatus, Managed, Reported, RequestedStatus, composers, request, tokens},
+    managed::{
+        CurrentStatus, Managed, Reported, RequestedStatus, composers, request, state, tokens,
+    },
 };
 
 /// After so long, a composer of upstream's has asked at least once for its connectors and removed what is no longer among them.
@@ -53,6 +55,8 @@ pub struct Assigned {
     pub log_cursor: Option<String>,
     /// The hash of the definition that was given up for this one.
     pub retired_hash: Option<String>,
+    /// Why it would not work although it could be started.
+    pub obstacle: Option<String>,
 }
 
 /// A connector for a composer of upstream's.
@@ -95,7 +99,9 @@ impl Connectors {
             let mut connectors = Vec::new();
             for (connector, managed) in whole(snapshot, &composer.id)? {
                 let configuration = managed.environment(&connector, &self.proxy);
+                let let_in = tokens::user_let_in(snapshot, &connector)?.is_some();
                 connectors.push(Assigned {
+                    obstacle: (!let_in).then(|| state::NO_USER.to_owned()),
                     hash: managed.hash_of(&configuration, &connector),
                     requested: effective(snapshot, &connector, &managed)?,
                     last_seen: connector.last_ping.map(|ping| (now - ping).max(0)),
