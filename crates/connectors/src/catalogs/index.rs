@@ -334,3 +334,70 @@ impl Known {
         Ok(contract)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ferrocti_model::clock::{Entropy, SeededEntropy};
+
+    use super::*;
+
+    /// What both ways of reading say about bytes.
+    fn same(bytes: &[u8]) {
+        let shown = String::from_utf8_lossy(bytes);
+        match (Content::of_manifest(bytes, "x"), Catalog::read(bytes, "x")) {
+            (Ok(content), Ok(catalog)) => {
+                assert_eq!(content.id, catalog.id, "{shown}");
+                assert_eq!(content.format, Some(catalog.format), "{shown}");
+                assert_eq!(content.broken, catalog.broken, "{shown}");
+                let slim: Vec<&Contract> = content.contracts.iter().map(|one| &one.about).collect();
+                assert_eq!(slim.len(), catalog.contracts.len(), "{shown}");
+                for (listed, whole) in content.contracts.iter().zip(&catalog.contracts) {
+                    let start = usize::try_from(listed.place.offset).unwrap();
+                    let text = &bytes[start..start + listed.place.length];
+                    let again = Contract::read(&serde_json::from_slice(text).unwrap()).unwrap();
+                    assert_eq!(again, *whole, "{shown}");
+                }
+            }
+            (Err(one), Err(other)) => {
+                // where in the text it is no JSON may be told in another way
+                if !matches!(one, ManifestError::NotJson(_)) {
+                    assert_eq!(one, other, "{shown}");
+                }
+            }
+            (one, other) => panic!("{one:?} and {other:?} of {shown}"),
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_read_piece_by_piece_as_it_is_read_whole() {
+        let v0 = include_bytes!("../../../catalog/tests/fixtures/manifest_v0.json");
+        let v1 = include_bytes!("../../../catalog/tests/fixtures/manifest_v1.json");
+        let entropy = SeededEntropy::new(7);
+        let mut random = [0; 4];
+        for manifest in [&v0[..], &v1[..]] {
+            same(manifest);
+            for length in (0..manifest.len()).step_by(97) {
+                same(&manifest[..length]);
+            }
+            for _ in 0..2_000 {
+                let mut bytes = manifest.to_vec();
+                entropy.fill(&mut random);
+                let at = u32::from_le_bytes(random) as usize % bytes.len();
+                entropy.fill(&mut random);
+                bytes[at] = b"{}[]\",:0ae\\ \n\xff"[random[0] as usize % 14];
+                same(&bytes);
+            }
+        }
+        for odd in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "7",
+            r#"{"contracts": 1}"#,
+            r#"{"id": "a", "version": "1", "contracts": [[], {}]}"#,
+        ] {
+            same(odd.as_bytes());
+        }
+    }
+}

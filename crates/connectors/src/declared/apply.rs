@@ -3,12 +3,16 @@
 use ferrocti_access::{Action as Right, Level, may, names};
 use ferrocti_accounts::{Acting, UserPatch};
 use ferrocti_catalog::Notice;
+use parking_lot::Mutex;
 
 use super::{Action, Files, FilesError, Sent, Step, Work, current::There, wanted::Wanted};
 use crate::{
     ConnectorError,
     managed::{self, Configuration, Deploy, RequestedStatus},
 };
+
+/// One file at a time: two that are applied at once would be mixed.
+static APPLYING: Mutex<()> = Mutex::new(());
 
 /// What became of a file.
 #[derive(Debug, Clone)]
@@ -42,7 +46,7 @@ impl Files {
         allow_removals: bool,
     ) -> Result<Applied, FilesError> {
         let acting = acting.into();
-        let one_at_a_time = self.applying.lock();
+        let one_at_a_time = APPLYING.lock();
         let plan = self.plan(acting, sent)?;
         if plan.hash != hash {
             return Err(FilesError::Stale);
@@ -81,9 +85,12 @@ impl Files {
         match std::mem::replace(&mut step.work, Work::Nothing) {
             Work::Nothing => {}
             Work::Deploy(wanted) => {
+                let confidence = wanted.resolved.definition.confidence;
                 let outcome = self.connectors.deploy(*acting, deployment(*wanted))?;
                 step.id = Some(outcome.connector.id);
                 tell(step, &outcome.notices);
+                // an account that was there already has its own
+                self.set_confidence(acting, outcome.connector.user, confidence)?;
             }
             Work::Change(work) => {
                 let (wanted, there) = *work;
@@ -92,7 +99,7 @@ impl Files {
             }
             Work::Delete => {
                 if let Some(id) = &step.id {
-                    self.connectors.delete(*acting, id)?;
+                    self.remove(acting, id)?;
                 }
             }
         }
@@ -139,24 +146,37 @@ impl Files {
             ..managed::Change::default()
         };
         let outcome = self.connectors.configure(*acting, id, change)?;
-        if let Some(confidence) = shall.confidence
-            && let Some(row) = outcome.connector.user
-        {
-            self.set_confidence(acting, row, confidence)?;
-        }
+        self.set_confidence(acting, outcome.connector.user, shall.confidence)?;
         if shall.running && !is.running {
             requested(RequestedStatus::Starting)?;
         }
         Ok(outcome.notices)
     }
 
-    /// Gives the connector's service account a confidence.
+    /// Removes a connector for good. A connector that runs is only signed off when its own user asks, so that one is stopped first.
+    fn remove(&self, acting: &Acting<'_>, id: &str) -> Result<(), ConnectorError> {
+        let connector = self.connectors.store.read(|snapshot| {
+            snapshot
+                .connector(id)?
+                .ok_or_else(|| ConnectorError::NotFound(id.to_owned()))
+        })?;
+        if connector.user == Some(acting.actor.user_row) {
+            self.connectors
+                .request(*acting, id, RequestedStatus::Stopping)?;
+        }
+        self.connectors.delete(*acting, id)
+    }
+
+    /// Gives the connector's service account a confidence, when the file says one.
     fn set_confidence(
         &self,
         acting: &Acting<'_>,
-        row: i64,
-        confidence: u8,
+        row: Option<i64>,
+        confidence: Option<u8>,
     ) -> Result<(), ConnectorError> {
+        let (Some(row), Some(confidence)) = (row, confidence) else {
+            return Ok(());
+        };
         let user = self
             .connectors
             .store

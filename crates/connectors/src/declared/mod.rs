@@ -8,10 +8,7 @@ mod apply;
 mod current;
 mod wanted;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use ferrocti_access::{Action as Right, may, names};
 use ferrocti_accounts::{Accounts, Acting};
@@ -21,7 +18,6 @@ use ferrocti_catalog::{
     plan::{self, Change, Resolved},
 };
 use ferrocti_store::{Snapshot, StoreError};
-use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -36,8 +32,6 @@ pub struct Files {
     connectors: Connectors,
     catalogs: Catalogs,
     accounts: Accounts,
-    /// One file at a time.
-    applying: Arc<Mutex<()>>,
 }
 
 /// A file as it is sent, with the secrets that it refers to.
@@ -213,7 +207,6 @@ impl Files {
             connectors,
             catalogs,
             accounts,
-            applying: Arc::default(),
         }
     }
 

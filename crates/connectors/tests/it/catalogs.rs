@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
     path::Path,
     sync::{
         Arc,
@@ -11,7 +13,7 @@ use std::{
 
 use ferrocti_catalog::{ConnectorType, Filter, catalog::Format, local};
 use ferrocti_connectors::catalogs::{
-    Catalogs, Fetch, FetchError, Fetched, Hit, LookupError, Newer, Options, Search,
+    Catalogs, Fetch, FetchError, Fetched, Hit, LookupError, Newer, Options, Search, over_http,
 };
 use ferrocti_model::clock::{Clock, ManualClock};
 use parking_lot::Mutex;
@@ -523,4 +525,41 @@ fn a_file_that_did_not_change_is_not_written_again() {
         (after.content.fetched_at, after.checked_at),
         (Some(first), Some(first + 5_000))
     );
+}
+
+#[test]
+fn a_catalog_over_the_network_is_there_when_the_network_is_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/manifest.json", listener.local_addr().unwrap());
+    let body = manifest("far", &[contract("alpha", "1")]);
+    let answers = [
+        format!(
+            "HTTP/1.1 200 OK\r\netag: \"one\"\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        ),
+        "HTTP/1.1 304 Not Modified\r\netag: \"one\"\r\nconnection: close\r\n\r\n".to_owned(),
+    ];
+    let server = std::thread::spawn(move || {
+        answers.map(|answer| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = String::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap());
+            while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head).unwrap() > 0 {}
+            stream.write_all(answer.as_bytes()).unwrap();
+            head.to_ascii_lowercase()
+        })
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path(), &[&url], over_http());
+    assert_eq!(first.refresh()[1].error, None);
+    let second = open(dir.path(), &[&url], over_http());
+    assert_eq!(second.refresh()[1].error, None);
+    let [fresh, same] = server.join().unwrap();
+    assert!(!fresh.contains("if-none-match"));
+    assert!(same.contains("if-none-match: \"one\""), "{same}");
+    // the server is gone
+    let third = open(dir.path(), &[&url], over_http());
+    let error = third.refresh()[1].error.clone().unwrap();
+    assert!(error.contains("does not answer"), "{error}");
+    assert!(third.find(Some("far"), "alpha", None).is_ok());
 }

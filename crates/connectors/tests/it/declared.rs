@@ -586,3 +586,41 @@ fn the_secrets_of_a_file_are_listed_by_how_they_are_sent() {
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(names, ["env:FEED_KEY", "file:/run/key"]);
 }
+
+#[test]
+fn a_connector_that_runs_as_whoever_removes_it_is_removed_too() {
+    let site = two();
+    let file = TWO.replace(
+        "version: 7.1.0",
+        "version: 7.1.0\n    user: admin@example.org",
+    );
+    assert_eq!(site.apply(&file).failures, []);
+    let (connector, _) = site.by_title("Feed two");
+    let lives = ferrocti_connectors::Registration {
+        id: connector.id,
+        name: connector.name,
+        connector_type: connector.kind,
+        ..Default::default()
+    };
+    let admin = &site.fixture.admin;
+    site.fixture.connectors.register(admin, lives).unwrap();
+    assert_eq!(site.apply("connectors: []").failures, []);
+    assert!(site.titles().is_empty());
+}
+
+#[test]
+fn an_account_that_is_taken_up_again_gets_the_confidence_of_the_file() {
+    let site = two();
+    let file = |confidence: u8| {
+        TWO.replace(
+            "running: false",
+            &format!("confidence: {confidence}\n    running: false"),
+        )
+    };
+    site.apply(&file(40));
+    assert_eq!(site.user("Feed one").max_confidence, Some(40));
+    site.apply("connectors: []");
+    assert_eq!(site.apply(&file(55)).failures, []);
+    assert_eq!(site.user("Feed one").max_confidence, Some(55));
+    assert!(!site.plan(&file(55)).changed());
+}
