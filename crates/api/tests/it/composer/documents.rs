@@ -3,13 +3,13 @@
 use ferrocti_graphql::{Engine, Limits, Schema};
 
 /// The operations of xtm-composer with its selections.
-const GET_VERSION: &str = "query GetVersion { about { version } }";
-const GET_CONNECTORS: &str = "query GetConnectors { connectorsForManagers { id name manager_contract_hash manager_contract_image manager_current_status manager_requested_status manager_contract_configuration { key value encrypted } } }";
-const REGISTER: &str = "mutation RegisterConnectorsManager($input: RegisterConnectorsManagerInput!) { registerConnectorsManager(input: $input) { id about_version } }";
-const PING: &str = "mutation UpdateConnectorManagerStatus($input: UpdateConnectorManagerStatusInput!) { updateConnectorManagerStatus(input: $input) { id about_version } }";
-const CURRENT_STATUS: &str = "mutation UpdateConnectorCurrentStatus($input: CurrentConnectorStatusInput!) { updateConnectorCurrentStatus(input: $input) { id name manager_contract_hash manager_contract_image manager_current_status manager_requested_status manager_contract_configuration { key value encrypted } } }";
-const LOGS: &str = "mutation ReportConnectorLogs($input: LogsConnectorStatusInput!) { updateConnectorLogs(input: $input) }";
-const HEALTH: &str = "mutation UpdateConnectorHealth($input: HealthConnectorStatusInput!) { updateConnectorHealth(input: $input) }";
+pub(super) const GET_VERSION: &str = "query GetVersion { about { version } }";
+pub(super) const GET_CONNECTORS: &str = "query GetConnectors { connectorsForManagers { id name manager_contract_hash manager_contract_image manager_current_status manager_requested_status manager_contract_configuration { key value encrypted } } }";
+pub(super) const REGISTER: &str = "mutation RegisterConnectorsManager($input: RegisterConnectorsManagerInput!) { registerConnectorsManager(input: $input) { id about_version } }";
+pub(super) const PING: &str = "mutation UpdateConnectorManagerStatus($input: UpdateConnectorManagerStatusInput!) { updateConnectorManagerStatus(input: $input) { id about_version } }";
+pub(super) const CURRENT_STATUS: &str = "mutation UpdateConnectorCurrentStatus($input: CurrentConnectorStatusInput!) { updateConnectorCurrentStatus(input: $input) { id name manager_contract_hash manager_contract_image manager_current_status manager_requested_status manager_contract_configuration { key value encrypted } } }";
+pub(super) const LOGS: &str = "mutation ReportConnectorLogs($input: LogsConnectorStatusInput!) { updateConnectorLogs(input: $input) }";
+pub(super) const HEALTH: &str = "mutation UpdateConnectorHealth($input: HealthConnectorStatusInput!) { updateConnectorHealth(input: $input) }";
 
 /// What upstream's pages ask, as far as it is about managed connectors.
 const PAGES: &[&str] = &[

@@ -2,3 +2,6 @@
 
 mod catalogs;
 mod documents;
+mod managed;
+mod support;
+mod upstream;
