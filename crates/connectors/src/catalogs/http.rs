@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use ureq::http::{StatusCode, header};
+use ferrocti_catalog::environment::Proxy;
+use ureq::{
+    http::{StatusCode, header},
+    tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
+};
 
 use super::MAX_BYTES;
 
@@ -45,29 +49,126 @@ pub enum FetchError {
     TooLarge(u64),
 }
 
+/// Why the way out of this network cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WayError {
+    /// The address may have a password in it, so it is not repeated.
+    #[error("the address of the proxy cannot be read; it must be e.g. http://proxy:3128")]
+    Proxy,
+    /// The certificates.
+    #[error("the certificates of authorities cannot be read: {0}")]
+    Certificates(String),
+}
+
 /// Asks over HTTP: at most [`MAX_BYTES`], ten redirects, one minute. Redirects from `https` to `http` are not followed. A proxy is taken from
 /// the environment (`HTTPS_PROXY`, …).
 #[must_use]
 pub fn over_http() -> Fetch {
-    limited(MAX_BYTES, Duration::from_secs(60))
+    limited(MAX_BYTES, Duration::from_secs(60), Way::default())
 }
 
-/// The same with other limits.
-pub(super) fn limited(most: u64, within: Duration) -> Fetch {
-    Box::new(move |url, tag| get(url, tag, most, within))
+/// The same through the given proxy, trusting the given certificates.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn over_http_through(proxy: &Proxy) -> Result<Fetch, WayError> {
+    let roots = match &proxy.ca_certificates {
+        Some(pem) => Some(certificates(pem)?),
+        None => None,
+    };
+    let of = |address: &Option<String>| {
+        let address = address.as_deref();
+        address
+            .map(|address| with_exceptions(address, proxy.except.as_deref().unwrap_or_default()))
+            .transpose()
+    };
+    let way = Way {
+        proxies: Some([of(&proxy.http)?, of(&proxy.https)?]),
+        roots,
+        unverified: !proxy.reject_unauthorized,
+    };
+    Ok(limited(MAX_BYTES, Duration::from_secs(60), way))
 }
 
-fn get(url: &str, tag: Option<&str>, most: u64, within: Duration) -> Result<Fetched, FetchError> {
-    // an agent for each call keeps no connection open between two refreshes, which are hours apart
-    let agent: ureq::Agent = ureq::Agent::config_builder()
+/// How this network is left.
+#[derive(Clone, Default)]
+struct Way {
+    /// For `http` and `https`; `None`: those of the environment.
+    proxies: Option<[Option<ureq::Proxy>; 2]>,
+    /// Authorities that are trusted in place of the public ones.
+    roots: Option<RootCerts>,
+    /// Whether certificates are not verified.
+    unverified: bool,
+}
+
+fn with_exceptions(address: &str, except: &str) -> Result<ureq::Proxy, WayError> {
+    let plain = ureq::Proxy::new(address).map_err(|_| WayError::Proxy)?;
+    let mut proxy = ureq::Proxy::builder(plain.protocol())
+        .host(plain.host())
+        .port(plain.port());
+    if let Some(user) = plain.username() {
+        proxy = proxy.username(user);
+    }
+    if let Some(password) = plain.password() {
+        proxy = proxy.password(password);
+    }
+    for host in except
+        .split(',')
+        .map(str::trim)
+        .filter(|host| !host.is_empty())
+    {
+        proxy = proxy.no_proxy(host);
+    }
+    proxy.build().map_err(|_| WayError::Proxy)
+}
+
+fn certificates(pem: &str) -> Result<RootCerts, WayError> {
+    let mut roots: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(WayError::Certificates(error.to_string())),
+        }
+    }
+    if roots.is_empty() {
+        let reason = "there is no certificate in PEM among them".to_owned();
+        return Err(WayError::Certificates(reason));
+    }
+    Ok(RootCerts::from(roots))
+}
+
+fn limited(most: u64, within: Duration, way: Way) -> Fetch {
+    Box::new(move |url, tag| get(url, tag, most, within, &way))
+}
+
+fn get(
+    url: &str,
+    tag: Option<&str>,
+    most: u64,
+    within: Duration,
+    way: &Way,
+) -> Result<Fetched, FetchError> {
+    let secure = url.to_ascii_lowercase().starts_with("https://");
+    let mut config = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(10).min(within)))
         .timeout_global(Some(within))
         .http_status_as_error(false)
-        .https_only(url.to_ascii_lowercase().starts_with("https://"))
+        .https_only(secure)
         .user_agent(concat!("ferrocti/", env!("CARGO_PKG_VERSION")))
-        .accept("application/json")
-        .build()
-        .into();
+        .accept("application/json");
+    if let Some([plain, encrypted]) = &way.proxies {
+        config = config.proxy(if secure { encrypted } else { plain }.clone());
+    }
+    if way.roots.is_some() || way.unverified {
+        let roots = way.roots.clone().unwrap_or(RootCerts::WebPki);
+        let tls = TlsConfig::builder()
+            .root_certs(roots)
+            .disable_verification(way.unverified);
+        config = config.tls_config(tls.build());
+    }
+    // an agent for each call keeps no connection open between two refreshes, which are hours apart
+    let agent: ureq::Agent = config.build().into();
     let mut request = agent.get(url);
     if let Some(tag) = tag {
         request = request.header(header::IF_NONE_MATCH, tag);
@@ -143,7 +244,7 @@ mod tests {
 
     fn ask(answers: Vec<String>, tag: Option<&str>) -> Result<Fetched, FetchError> {
         let (address, requests) = serve(answers);
-        let fetched = limited(1000, Duration::from_secs(20))(&address, tag);
+        let fetched = limited(1000, Duration::from_secs(20), Way::default())(&address, tag);
         requests.join().unwrap();
         fetched
     }
@@ -222,7 +323,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         // it accepts by its backlog and never answers
-        let silent = limited(1000, Duration::from_millis(200))(&address, None);
+        let silent = limited(1000, Duration::from_millis(200), Way::default())(&address, None);
         assert!(
             matches!(silent, Err(FetchError::Unreachable(_))),
             "{silent:?}"
@@ -232,6 +333,40 @@ mod tests {
         assert!(
             matches!(closed, Err(FetchError::Unreachable(_))),
             "{closed:?}"
+        );
+    }
+
+    #[test]
+    fn the_given_proxy_is_asked_unless_the_host_is_an_exception() {
+        let (proxy, asked) = serve(vec![answer("502 Bad Gateway", "", "")]);
+        let way = |except: &str| Proxy {
+            http: Some(proxy.clone()),
+            except: Some(except.to_owned()),
+            reject_unauthorized: true,
+            ..Proxy::default()
+        };
+        let fetch = over_http_through(&way("other.example, example.net")).unwrap();
+        assert!(fetch("http://catalog.example.org/m", None).is_err());
+        let head = asked.join().unwrap().remove(0);
+        assert!(head.contains("catalog.example.org"), "{head}");
+        let (direct, _) = serve(vec![answer("200 OK", "", "{}")]);
+        let fetch = over_http_through(&way("127.0.0.1")).unwrap();
+        assert!(fetch(&direct, None).is_ok(), "the proxy is gone");
+    }
+
+    #[test]
+    fn a_way_that_cannot_be_taken_is_told_without_its_password() {
+        let way = |http: &str, certificates: Option<&str>| Proxy {
+            http: Some(http.to_owned()),
+            ca_certificates: certificates.map(str::to_owned),
+            ..Proxy::default()
+        };
+        let fault = |proxy: &Proxy| over_http_through(proxy).err();
+        assert_eq!(fault(&way("what://me:pw@", None)), Some(WayError::Proxy));
+        let reason = "there is no certificate in PEM among them".to_owned();
+        assert_eq!(
+            fault(&way("http://proxy:3128", Some("no pem"))),
+            Some(WayError::Certificates(reason))
         );
     }
 }

@@ -18,7 +18,7 @@ use ferrocti_model::clock::{Clock, Millis};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-pub use http::{Fetch, FetchError, Fetched, over_http};
+pub use http::{Fetch, FetchError, Fetched, WayError, over_http, over_http_through};
 use index::Documents;
 use source::{Source, State};
 
@@ -41,7 +41,7 @@ pub struct Options {
     pub platform: String,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What asks addresses; [`over_http`] unless in tests.
+    /// What asks addresses: [`over_http`] or [`over_http_through`], unless in tests.
     pub fetch: Fetch,
 }
 

@@ -141,7 +141,6 @@ impl Source {
                 }
             }
             Err(error) => {
-                tracing::warn!(source = self.shown, %error, "a catalog cannot be refreshed; what it gave last is used");
                 loaded.error = Some(error.to_string());
                 State { loaded, tag }
             }
