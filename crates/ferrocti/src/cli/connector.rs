@@ -280,7 +280,7 @@ pub struct DeployArgs {
     /// Greatest confidence of its service account; otherwise the contract's
     #[arg(long, value_name = "N", conflicts_with = "user", value_parser = value_parser!(u8).range(0..=100))]
     pub confidence: Option<u8>,
-    /// Id or name of the composer that runs it; needed where there are several
+    /// Id or name of the composer that runs it; otherwise the one that has been there longest
     #[arg(long)]
     pub composer: Option<String>,
     /// Do not start it
