@@ -227,3 +227,263 @@ impl Schedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: Millis = 1_760_000_000_000;
+    const MINUTE: Millis = 60_000;
+    const HOUR: Millis = 60 * MINUTE;
+
+    fn shown(state: State, reason: &str) -> Option<Shown> {
+        Some(Shown {
+            state,
+            reason: reason.to_owned(),
+            since: 0,
+        })
+    }
+
+    struct Case {
+        state: Option<Shown>,
+        last_ping: Option<Millis>,
+        info: Value,
+        cadence: Option<Millis>,
+        evidence: Evidence,
+        restarts: u64,
+        obstacles: Vec<String>,
+    }
+
+    /// It runs, and was heard of half a minute ago.
+    fn well() -> Case {
+        Case {
+            state: shown(State::Running, ""),
+            last_ping: Some(NOW - MINUTE / 2),
+            info: Value::Null,
+            cadence: None,
+            evidence: Evidence::default(),
+            restarts: 0,
+            obstacles: Vec::new(),
+        }
+    }
+
+    impl Case {
+        fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+            change(&mut self);
+            self
+        }
+
+        fn health(&self) -> Health {
+            health(&HealthFacts {
+                state: self.state.as_ref(),
+                obstacles: &self.obstacles,
+                last_ping: self.last_ping,
+                info: Some(&self.info),
+                cadence: self.cadence,
+                evidence: &self.evidence,
+                restarts: self.restarts,
+                now: NOW,
+            })
+        }
+    }
+
+    #[test]
+    fn health_follows_from_evidence() {
+        let at = |ago: Millis| json!(format_date(NOW - ago));
+        let info = |value: Value| well().with(|case| case.info = value);
+        for (name, case, level, words) in [
+            ("well", well(), Level::Green, ""),
+            (
+                "not managed and well",
+                well().with(|case| case.state = None),
+                Level::Green,
+                "",
+            ),
+            (
+                "never heard of",
+                well().with(|case| (case.state, case.last_ping) = (None, None)),
+                Level::Grey,
+                "never",
+            ),
+            (
+                "silent",
+                well().with(|case| case.last_ping = Some(NOW - 6 * MINUTE)),
+                Level::Red,
+                "last at",
+            ),
+            (
+                "silent and not managed",
+                well().with(|case| (case.state, case.last_ping) = (None, Some(NOW - 6 * MINUTE))),
+                Level::Red,
+                "last at",
+            ),
+            (
+                "runs and was never heard of",
+                well().with(|case| case.last_ping = None),
+                Level::Red,
+                "never",
+            ),
+            (
+                "stopped",
+                well().with(|case| case.state = shown(State::Stopped, "")),
+                Level::Grey,
+                "shall not run",
+            ),
+            (
+                "pulling",
+                well().with(|case| case.state = shown(State::Pulling, "x:1")),
+                Level::Grey,
+                "x:1",
+            ),
+            (
+                "failed",
+                well().with(|case| case.state = shown(State::Failed, "no image")),
+                Level::Red,
+                "no image",
+            ),
+            (
+                "crash loop",
+                well().with(|case| case.state = shown(State::CrashLooping, "")),
+                Level::Red,
+                "again and again",
+            ),
+            (
+                "degraded",
+                well().with(|case| case.state = shown(State::Degraded, "old one")),
+                Level::Amber,
+                "old one",
+            ),
+            (
+                "composer away, heard of",
+                well().with(|case| case.state = shown(State::Unreachable, "")),
+                Level::Amber,
+                "composer",
+            ),
+            (
+                "composer away, silent",
+                well().with(|case| {
+                    (case.state, case.last_ping) = (shown(State::Unreachable, ""), None)
+                }),
+                Level::Red,
+                "composer",
+            ),
+            (
+                "due",
+                info(json!({"next_run_datetime": at(5 * MINUTE)})),
+                Level::Green,
+                "",
+            ),
+            (
+                "overdue",
+                info(json!({"next_run_datetime": at(11 * MINUTE)})),
+                Level::Amber,
+                "was due",
+            ),
+            (
+                "overdue by its rhythm",
+                info(json!({"last_run_datetime": at(2 * HOUR)}))
+                    .with(|case| case.cadence = Some(HOUR)),
+                Level::Amber,
+                "was due",
+            ),
+            (
+                "within a tenth of its rhythm",
+                info(json!({"last_run_datetime": at(25 * HOUR)}))
+                    .with(|case| case.cadence = Some(24 * HOUR)),
+                Level::Green,
+                "",
+            ),
+            (
+                "data is a run too",
+                info(json!({"last_run_datetime": at(2 * HOUR)})).with(|case| {
+                    case.cadence = Some(HOUR);
+                    case.evidence.last_data = Some(NOW - 30 * MINUTE);
+                }),
+                Level::Green,
+                "",
+            ),
+            (
+                "comes and goes",
+                info(json!({"run_and_terminate": true, "last_run_datetime": at(HOUR)}))
+                    .with(|case| case.last_ping = Some(NOW - HOUR)),
+                Level::Green,
+                "",
+            ),
+            (
+                "buffering",
+                info(json!({"buffering": true})),
+                Level::Amber,
+                "queue",
+            ),
+            (
+                "errors",
+                well().with(|case| case.evidence.errors = 7),
+                Level::Amber,
+                "7 errors",
+            ),
+            (
+                "restarts",
+                well().with(|case| case.restarts = 3),
+                Level::Amber,
+                "3 times",
+            ),
+            (
+                "two restarts",
+                well().with(|case| case.restarts = 2),
+                Level::Green,
+                "",
+            ),
+            (
+                "another key",
+                well().with(|case| case.obstacles = vec!["set again A".to_owned()]),
+                Level::Amber,
+                "set again A",
+            ),
+            (
+                "nonsense of a schedule",
+                info(json!({"next_run_datetime": "soon", "buffering": "yes"})),
+                Level::Green,
+                "",
+            ),
+        ] {
+            let health = case.health();
+            assert_eq!(health.level, level, "{name}: {health:?}");
+            let reasons = health.reasons.join("; ");
+            assert_eq!(reasons.is_empty(), words.is_empty(), "{name}: {reasons}");
+            assert!(reasons.contains(words), "{name}: {reasons}");
+        }
+    }
+
+    #[test]
+    fn the_worst_counts_and_all_is_told() {
+        let health = well()
+            .with(|case| {
+                case.state = shown(State::Failed, "no image");
+                case.evidence.errors = 1;
+                case.restarts = 5;
+            })
+            .health();
+        assert_eq!((health.level, health.reasons.len()), (Level::Red, 3));
+    }
+
+    #[test]
+    fn rhythms_are_read_from_durations() {
+        for (text, expected) in [
+            ("PT1H", Some(HOUR)),
+            ("P1D", Some(24 * HOUR)),
+            ("P1W", Some(7 * 24 * HOUR)),
+            ("PT90S", Some(90_000)),
+            (" PT5M ", Some(5 * MINUTE)),
+            ("P1M", None),
+            ("PT0S", None),
+            ("-PT1H", None),
+            ("hourly", None),
+            ("", None),
+        ] {
+            let entries = [Entry::plain("CONNECTOR_DURATION_PERIOD", text)];
+            assert_eq!(cadence(&entries), expected, "{text}");
+        }
+        assert_eq!(cadence(&[]), None);
+    }
+}

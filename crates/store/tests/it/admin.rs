@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Fixture, Open, Sample};
 
-fn connector(id: &str) -> Connector {
+pub fn connector(id: &str) -> Connector {
     Connector {
         id: id.to_owned(),
         name: format!("Connector {id}"),

@@ -9,6 +9,7 @@
 mod accounts;
 mod admin;
 mod audit;
+mod composers;
 mod crash;
 mod filters;
 mod find;
@@ -73,6 +74,12 @@ contract!(sqlite, crate::support::sqlite, {
         waiting_writers_share_a_commit,
         reader_sees_one_moment,
         what_was_not_committed_is_gone_after_a_restart,
+    },
+    composers::{
+        composers_are_one_for_each_user,
+        what_belongs_to_a_managed_connector_goes_with_it,
+        logs_are_bounded_by_lines_and_bytes,
+        tombstones_stay_until_they_are_taken_away,
     },
     admin::{
         connectors_and_their_state_versions,
