@@ -7,3 +7,8 @@
 //! - [`plan`]: findings, estimates and the hash of a plan; [`saga`]: the steps of a migration, and the way back from each.
 
 pub mod compose;
+pub mod config_yml;
+pub mod map;
+pub mod plan;
+pub mod recognise;
+pub mod saga;
