@@ -126,7 +126,7 @@ pub struct Step {
     pub name: String,
     /// Its id, when it is there already.
     pub id: Option<String>,
-    /// What differs, for a connector that is made all that is set. Values of secrets are masked.
+    /// What differs; for a connector that is made what the file says of it. Values of secrets are masked.
     pub changes: Vec<Change>,
     /// What was done to what the file says.
     pub notices: Vec<String>,

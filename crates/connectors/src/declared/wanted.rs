@@ -57,7 +57,7 @@ impl Wanted {
         changes
     }
 
-    /// Everything that is set, for a connector that is made.
+    /// What the file says, for a connector that is made. Defaults of its contract go without saying.
     pub(super) fn all(&self) -> Vec<Change> {
         let nothing = Definition {
             catalog: String::new(),
@@ -73,6 +73,13 @@ impl Wanted {
             ..self.resolved.definition.clone()
         };
         let mut changes = differences(&self.resolved.definition, &nothing);
+        let given = &self.resolved.given;
+        changes.retain(|change| {
+            change
+                .path
+                .strip_prefix("settings.")
+                .is_none_or(|key| given.iter().any(|given| given.key == key))
+        });
         for change in &mut changes {
             change.before = None;
         }
@@ -83,7 +90,10 @@ impl Wanted {
 
 /// How it is started, when that is another way than before.
 fn launch(before: Option<&Launch>, after: &Launch) -> Option<Change> {
-    let text = |launch: &Launch| serde_json::to_string(launch).ok();
+    let text = |launch: &Launch| match launch {
+        Launch::Image { image } => Some(image.clone()),
+        Launch::Command { .. } => serde_json::to_string(launch).ok(),
+    };
     (before != Some(after)).then(|| Change {
         path: "launch".to_owned(),
         before: before.and_then(text),

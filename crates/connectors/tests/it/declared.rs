@@ -36,7 +36,18 @@ fn a_file_that_was_applied_changes_nothing_the_second_time() {
         actions(&plan.steps),
         [("create", "Feed one"), ("create", "Feed two")]
     );
-    assert!(paths(&plan.steps[0]).contains(&"secrets.FEED_API_KEY"));
+    assert_eq!(
+        paths(&plan.steps[0]),
+        [
+            "contract",
+            "version",
+            "running",
+            "settings.FEED_URL",
+            "secrets.FEED_API_KEY",
+            "secrets.FEED_SECOND_TOKEN",
+            "launch"
+        ]
+    );
     let shown = format!("{plan:?}");
     assert!(
         !shown.contains("first") && !shown.contains("second"),
