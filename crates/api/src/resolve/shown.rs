@@ -6,7 +6,7 @@ use ferrocti_access::{Action, may, names};
 use ferrocti_catalog::Entry;
 use ferrocti_catalog::environment::for_people;
 use ferrocti_catalog::launch::Runtime;
-use ferrocti_catalog::secret::{MASK, is_secret_name};
+use ferrocti_catalog::secret::MASK;
 use ferrocti_connectors::managed::{CurrentStatus, Listed, Reported, View};
 use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_model::clock::format_date;
@@ -343,14 +343,9 @@ fn pairs<'p>(environment: &[Entry]) -> Resolved<'p, Node> {
     }))
 }
 
-/// What a connector may use, without what may be secret.
+/// What a connector may use, without the login of its proxy. No name of a secret is in its environment; that is refused.
 fn masked(runtime: &Runtime) -> Value {
     let mut shown = runtime.clone();
-    for (key, value) in &mut shown.environment {
-        if is_secret_name(key) {
-            MASK.clone_into(value);
-        }
-    }
     if let Some(proxy) = &mut shown.proxy {
         for address in [&mut proxy.http, &mut proxy.https] {
             *address = address.as_deref().map(without_login);

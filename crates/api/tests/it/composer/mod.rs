@@ -3,5 +3,7 @@
 mod catalogs;
 mod documents;
 mod managed;
+mod secrets;
 mod support;
+mod trust;
 mod upstream;
