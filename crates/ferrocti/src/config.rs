@@ -12,7 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use composer::{CatalogSettings, Commands, ComposerSettings, Docker, Way, address};
+pub use composer::{
+    CatalogSettings, Commands, ComposerSettings, Docker, HOST_OF_CONTAINERS, Way, address,
+};
 use ferrocti_access::token;
 use ferrocti_api::{Network, SecureCookie};
 use ferrocti_model::clock::Millis;

@@ -113,7 +113,10 @@ impl Platform {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             platform: catalogs::COMPATIBLE_WITH.to_owned(),
             clock: clock.clone(),
-            fetch: catalogs::over_http(),
+            fetch: match settings.way.proxy()? {
+                Some(way) => catalogs::over_http_through(&way)?,
+                None => catalogs::over_http(),
+            },
         })?;
         let ingest = Ingest::new(
             store.clone(),

@@ -8,7 +8,7 @@ use ferrocti_composer::{
     platform::{Access, Found},
 };
 
-use super::{Addresses, Parts, proxy};
+use super::{Addresses, Parts};
 use crate::{
     cli::AgentArgs,
     config::{self, Sources},
@@ -46,7 +46,7 @@ pub fn run(args: &AgentArgs) -> Result<()> {
         composer.name.get_or_insert_with(own_name);
         let addresses = Addresses::of(composer.connector_url.as_deref(), &url);
         let access = Access {
-            proxy: proxy(&settings.way)?,
+            proxy: settings.way.proxy()?,
             ca_file: settings.way.ca_file.clone(),
             ..Access::new(&url, token)
         };

@@ -7,13 +7,12 @@ mod manage;
 
 use std::{
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
-use ferrocti_catalog::environment::Proxy;
 use ferrocti_composer::{
     DockerOrchestrator, DockerSettings, Engine, EngineSettings, Orchestrator, Permits, Place,
     Platform, Policy, ProcessOrchestrator, ProcessSettings, Routed, keys,
@@ -22,7 +21,7 @@ pub use inside::Inside;
 
 use crate::{
     cli::ComposerArgs,
-    config::{Commands, Settings, Way},
+    config::{Commands, HOST_OF_CONTAINERS, Settings},
     system::{SystemClock, SystemEntropy},
 };
 
@@ -30,9 +29,6 @@ use crate::{
 const LOG_BYTES: u64 = 4 << 20;
 /// The time that a connector has between the request to end and being killed.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// The name by which containers reach the machine that they run on.
-const HOST_OF_CONTAINERS: &str = "host.docker.internal";
 
 /// `ferrocti composer`
 pub fn run(args: &ComposerArgs) -> Result<()> {
@@ -98,7 +94,7 @@ impl Parts {
                 program,
                 connector_url: addresses.process,
 
-                proxy: proxy(&settings.way)?,
+                proxy: settings.way.proxy()?,
                 permits: Permits {
                     commands: match composer.commands {
                         Commands::Shipped => ferrocti_composer::Commands::Shipped,
@@ -218,40 +214,6 @@ fn names_this_machine(url: &str) -> bool {
             .is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
 }
 
-/// The way out that connectors are told, and that an agent takes itself. What is on this machine is reached without a proxy.
-fn proxy(way: &Way) -> Result<Option<Proxy>> {
-    if *way == Way::default() {
-        return Ok(None);
-    }
-    let ca_certificates = way.ca_file.as_deref().map(certificates).transpose()?;
-    let proxied = way.http.is_some() || way.https.is_some();
-    let except = proxied.then(|| {
-        let here = ["localhost", "127.0.0.1", "::1", HOST_OF_CONTAINERS].map(str::to_owned);
-        let given = way.except.iter().cloned();
-        given.chain(here).collect::<Vec<_>>().join(",")
-    });
-    Ok(Some(Proxy {
-        http: way.http.clone(),
-        https: way.https.clone(),
-        except,
-        ca_certificates,
-        reject_unauthorized: true,
-    }))
-}
-
-fn certificates(path: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {} (setting ca_file)", path.display()))?;
-    if text.contains("-----BEGIN CERTIFICATE-----") {
-        Ok(text)
-    } else {
-        anyhow::bail!(
-            "{} holds no certificate in PEM (setting ca_file)",
-            path.display()
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,49 +281,5 @@ mod tests {
             assert!(of(url).container.is_err(), "{url}");
             assert_eq!(of(url).process, url);
         }
-    }
-
-    #[test]
-    fn a_proxy_is_never_in_the_way_to_this_machine() {
-        assert_eq!(proxy(&Way::default()).unwrap(), None);
-        let way = Way {
-            https: Some("http://proxy:3128".to_owned()),
-            except: Some(".example.org".to_owned()),
-            ..Way::default()
-        };
-        let found = proxy(&way).unwrap().unwrap();
-        assert_eq!(
-            found.except.as_deref(),
-            Some(".example.org,localhost,127.0.0.1,::1,host.docker.internal")
-        );
-        assert!(found.reject_unauthorized);
-    }
-
-    #[test]
-    fn certificates_that_are_none_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ca.pem");
-        let way = |path: &Path| Way {
-            ca_file: Some(path.to_owned()),
-            ..Way::default()
-        };
-        assert!(
-            proxy(&way(&path))
-                .unwrap_err()
-                .to_string()
-                .contains("ca_file")
-        );
-        std::fs::write(&path, "nothing").unwrap();
-        assert!(
-            proxy(&way(&path))
-                .unwrap_err()
-                .to_string()
-                .contains("ca_file")
-        );
-        let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-        std::fs::write(&path, pem).unwrap();
-        let found = proxy(&way(&path)).unwrap().unwrap();
-        assert_eq!(found.ca_certificates.as_deref(), Some(pem));
-        assert_eq!((found.http, found.except), (None, None));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result, bail};
+use ferrocti_catalog::environment::Proxy;
 use ferrocti_model::clock::Millis;
 
 use super::{ConfigError, Reader, duration, truth};
@@ -84,7 +86,33 @@ pub enum Commands {
     Any,
 }
 
+/// The name by which containers reach the machine that they run on.
+pub const HOST_OF_CONTAINERS: &str = "host.docker.internal";
+
 impl Way {
+    /// The way as it is taken: with the certificates read, and never through a proxy to this machine itself. `None`: nothing was said.
+    ///
+    /// # Errors
+    /// The certificates cannot be read.
+    pub fn proxy(&self) -> Result<Option<Proxy>> {
+        if *self == Self::default() {
+            return Ok(None);
+        }
+        let proxied = self.http.is_some() || self.https.is_some();
+        let except = proxied.then(|| {
+            let here = ["localhost", "127.0.0.1", "::1", HOST_OF_CONTAINERS].map(str::to_owned);
+            let given = self.except.iter().cloned();
+            given.chain(here).collect::<Vec<_>>().join(",")
+        });
+        Ok(Some(Proxy {
+            http: self.http.clone(),
+            https: self.https.clone(),
+            except,
+            ca_certificates: self.ca_file.as_deref().map(certificates).transpose()?,
+            reject_unauthorized: true,
+        }))
+    }
+
     pub(super) fn read(read: &Reader<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
             http: read.parse_optional("proxy.http", proxy)?,
@@ -92,6 +120,19 @@ impl Way {
             except: read.parse_optional("proxy.except", |text| Ok(list(text)?.join(",")))?,
             ca_file: read.parse_optional("ca_file", path)?,
         })
+    }
+}
+
+fn certificates(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read {} (setting ca_file)", path.display()))?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        Ok(text)
+    } else {
+        bail!(
+            "{} holds no certificate in PEM (setting ca_file)",
+            path.display()
+        )
     }
 }
 
@@ -338,5 +379,51 @@ mod tests {
         }
         let secret = of(&[("FERROCTI_PROXY_HTTP", "ftp://user:hunter2@proxy")]);
         assert!(!secret.unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_proxy_is_never_in_the_way_to_this_machine() {
+        assert_eq!(Way::default().proxy().unwrap(), None);
+        let way = Way {
+            https: Some("http://proxy:3128".to_owned()),
+            except: Some(".example.org".to_owned()),
+            ..Way::default()
+        };
+        let found = way.proxy().unwrap().unwrap();
+        assert_eq!(
+            found.except.as_deref(),
+            Some(".example.org,localhost,127.0.0.1,::1,host.docker.internal")
+        );
+        assert!(found.reject_unauthorized);
+    }
+
+    #[test]
+    fn certificates_that_are_none_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let way = |path: &Path| Way {
+            ca_file: Some(path.to_owned()),
+            ..Way::default()
+        };
+        assert!(
+            way(&path)
+                .proxy()
+                .unwrap_err()
+                .to_string()
+                .contains("ca_file")
+        );
+        std::fs::write(&path, "nothing").unwrap();
+        assert!(
+            way(&path)
+                .proxy()
+                .unwrap_err()
+                .to_string()
+                .contains("ca_file")
+        );
+        let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        std::fs::write(&path, pem).unwrap();
+        let found = way(&path).proxy().unwrap().unwrap();
+        assert_eq!(found.ca_certificates.as_deref(), Some(pem));
+        assert_eq!((found.http, found.except), (None, None));
     }
 }
