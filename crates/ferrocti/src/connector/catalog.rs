@@ -89,7 +89,7 @@ pub fn run(args: &CatalogArgs) -> Result<()> {
             );
         }
         println!(
-            "\n{} contracts; ferrocti connector contract SLUG shows what one has to be told",
+            "\n{} in all; ferrocti connector contract SLUG shows what one has to be told",
             fine.len()
         );
     });

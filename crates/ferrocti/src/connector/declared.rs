@@ -109,7 +109,7 @@ pub fn apply(args: &ApplyArgs) -> Result<()> {
     let removals = plan["removals"].as_u64().unwrap_or(0);
     if removals > 0 && !args.allow_removals {
         bail!(
-            "nothing was done: {removals} connectors that came from a file are in this one no more and would be removed; \
+            "nothing was done: connectors that came from a file and are in this one no more would be removed ({removals}); \
              put them back into it, or allow that with --allow-removals"
         );
     }
@@ -137,8 +137,7 @@ pub fn apply(args: &ApplyArgs) -> Result<()> {
     }
     if !failures.is_empty() {
         bail!(
-            "{} are not as the file says, the others are:\n  {}",
-            failures.len(),
+            "not everything is as the file says:\n  {}",
             failures.join("\n  ")
         );
     }

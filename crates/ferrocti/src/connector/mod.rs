@@ -105,21 +105,31 @@ fn change(
 ) -> Result<()> {
     let client = Client::new(&one.remote)?;
     let id = find(&client, &one.connector)?;
+    let before = watch::ask(&client, &id)?;
     let (query, variables) = operation(&id);
     let data = client.call(query, variables)?;
     let outcome = &data[field];
-    finish(&client, &id, outcome, one, does)
-}
-
-fn finish(client: &Client, id: &str, outcome: &Value, one: &OneArgs, does: &str) -> Result<()> {
-    let definition = outcome["connector"]["definition_number"].as_i64();
-    let goal = watch::goal_of(&watch::ask(client, id)?);
-    let connector = watch::outcome(client, id, goal, definition, &one.wait, one.remote.json)?;
+    let definition = &outcome["connector"]["definition_number"];
+    // an upgrade to the version that it has changes nothing; a restart changes no definition
+    let same = *definition == before["definition_number"] && query == UPGRADE;
+    let goal = watch::goal_of(&watch::ask(&client, &id)?);
+    let connector = watch::outcome(
+        &client,
+        &id,
+        goal,
+        definition.as_i64(),
+        &one.wait,
+        one.remote.json,
+    )?;
     tell(&one.remote, &connector, &outcome["notices"], |_| {
-        if one.wait.wait {
-            view::told(&connector)
-        } else {
-            format!("{} {does}", view::name(&connector))
+        let name = view::name(&connector);
+        match (same, one.wait.wait) {
+            (true, _) => format!(
+                "{name} is at version {} already",
+                text(&connector["contract_version"])
+            ),
+            (false, true) => view::told(&connector),
+            (false, false) => format!("{name} {does}"),
         }
     });
     Ok(())

@@ -123,7 +123,7 @@ fn describe(connector: &Value) {
     let mut about = vec![
         ("id", text(&connector["id"])),
         ("type", text(&connector["connector_type"])),
-        ("user", text(&connector["connector_user_id"])),
+        ("user", user(connector)),
         (
             "state",
             if managed {
@@ -195,6 +195,15 @@ fn describe(connector: &Value) {
     }
 }
 
+/// The user that it acts as: its name for those who may see it.
+fn user(connector: &Value) -> String {
+    let id = text(&connector["connector_user_id"]);
+    match connector["connector_user"]["name"].as_str() {
+        Some(name) => format!("{} ({id})", text(&json!(name))),
+        None => id,
+    }
+}
+
 fn contract(connector: &Value) -> String {
     let mut told = format!(
         "{} {}",
@@ -241,8 +250,8 @@ fn uptime(seconds: &Value) -> String {
 fn runtime(runtime: &Value) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut add = |what: &str, value: String| rows.push(vec![what.to_owned(), value]);
-    if runtime["memory"].is_number() {
-        add("memory", size(&runtime["memory"]));
+    if let Some(bytes) = runtime["memory"].as_f64() {
+        add("memory", format!("{:.0} MiB", bytes / 1_048_576.0));
     }
     if let Some(millis) = runtime["cpu_millis"].as_f64() {
         add("processors", format!("{}", millis / 1000.0));
@@ -394,14 +403,14 @@ mod tests {
     #[test]
     fn limits_are_told_in_units_of_people() {
         let shown = runtime(&json!({
-            "memory": 512_000_000, "cpu_millis": 500, "networks": ["cti"], "environment": { "TZ": "UTC" },
+            "memory": 536_870_912, "cpu_millis": 500, "networks": ["cti"], "environment": { "TZ": "UTC" },
             "mounts": [{ "source": "/srv", "target": "/data", "read_only": true }]
         }));
         let shown: Vec<String> = shown.iter().map(|row| row.join(" ")).collect();
         assert_eq!(
             shown,
             [
-                "memory 512.0 MB",
+                "memory 512 MiB",
                 "processors 0.5",
                 "mount /srv at /data (read only)",
                 "network cti",

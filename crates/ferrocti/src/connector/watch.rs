@@ -13,7 +13,7 @@ use super::view;
 use crate::{cli::WaitArgs, client::Client, print::text, wait};
 
 const CONNECTOR: &str = "query Connector($id: String!) { connector(id: $id) {
-  id name title connector_type active is_managed connector_user_id updated_at
+  id name title connector_type active is_managed connector_user_id connector_user { name } updated_at
   manager { id name active blocked } manager_requested_status manager_state manager_state_reason manager_state_at
   health { level reasons last_ping last_data expected_next errors restarts }
   catalog_id contract_slug contract_version manager_contract_image launch runtime pinned declared definition_number

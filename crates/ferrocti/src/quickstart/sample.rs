@@ -34,7 +34,7 @@ const PAUSED: &str = "quickstart.sample_paused";
 /// How long the connector may take to end.
 const ENDING: Duration = Duration::from_secs(5);
 /// How long the composer and the connector may take. Its key is made at the first start, which takes slow machines long.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What became of the sample connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
