@@ -75,7 +75,6 @@ impl ConnectorError {
         match self {
             Self::NotFound(_)
             | Self::NoSuchVersion { .. }
-            | Self::UnknownComposer(_)
             | Self::NotManaged(_)
             | Self::NoSuchDefinition { .. }
             | Self::NameTaken(_)
@@ -83,6 +82,7 @@ impl ConnectorError {
             | Self::Seal(_)
             | Self::Refused(_) => "FUNCTIONAL_ERROR",
             Self::Configuration(_) => "UNSUPPORTED_ERROR",
+            Self::UnknownComposer(_) => "COMPOSER_NOT_REGISTERED",
             Self::Account(error) => error.code(),
             Self::Denied(_) => "FORBIDDEN_ACCESS",
             Self::Invalid(_) => "VALIDATION_ERROR",

@@ -363,7 +363,7 @@ mod tests {
             (
                 "composer away, silent",
                 well().with(|case| {
-                    (case.state, case.last_ping) = (shown(State::Unreachable, ""), None)
+                    (case.state, case.last_ping) = (shown(State::Unreachable, ""), None);
                 }),
                 Level::Red,
                 "composer",

@@ -19,7 +19,7 @@ pub struct View {
     pub managed: Managed,
     /// The contract hash.
     pub hash: String,
-    /// Its environment as its composer is given it; what is sealed stays sealed.
+    /// Its whole environment as its composer is given it; what is sealed stays sealed.
     pub environment: Vec<Entry>,
     /// What its composer said last; `None`: nothing yet.
     pub reported: Option<Reported>,
@@ -64,6 +64,31 @@ impl Connectors {
             leaving: work::leaving(snapshot, &connector.id, &managed.composer)?,
             composer,
             managed,
+        }))
+    }
+
+    /// The health of a connector, managed or not.
+    ///
+    /// # Errors
+    /// What is stored cannot be read.
+    pub fn health_of(
+        &self,
+        snapshot: &Snapshot<'_>,
+        connector: &Connector,
+    ) -> Result<Health, ConnectorError> {
+        let now = self.clock.now();
+        if let Some(view) = self.view(snapshot, connector)? {
+            return Ok(view.health(connector, now));
+        }
+        Ok(health(&HealthFacts {
+            state: None,
+            obstacles: &[],
+            last_ping: connector.last_ping,
+            info: connector.info.as_ref(),
+            cadence: None,
+            evidence: &evidence(snapshot, connector)?,
+            restarts: 0,
+            now,
         }))
     }
 }

@@ -98,22 +98,7 @@ impl Connectors {
             let now = self.clock.now();
             let mut connectors = Vec::new();
             for (connector, managed) in whole(snapshot, &composer.id)? {
-                let configuration = managed.environment(&connector, &self.proxy);
-                let let_in = tokens::user_let_in(snapshot, &connector)?.is_some();
-                connectors.push(Assigned {
-                    obstacle: (!let_in).then(|| state::NO_USER.to_owned()),
-                    hash: managed.hash_of(&configuration, &connector),
-                    requested: effective(snapshot, &connector, &managed)?,
-                    last_seen: connector.last_ping.map(|ping| (now - ping).max(0)),
-                    log_cursor: Reported::of(snapshot, &connector.id)?
-                        .and_then(|reported| reported.log_cursor),
-                    retired_hash: managed.rolled_back.map(|back| back.hash),
-                    launch: managed.definition.launch,
-                    runtime: managed.definition.runtime,
-                    id: connector.id,
-                    name: connector.name,
-                    configuration,
-                });
+                connectors.push(self.assigned(snapshot, connector, managed, now)?);
             }
             let tombstones = snapshot.tombstones(&composer.id)?;
             let approved = tombstones.iter().filter(|tombstone| tombstone.approved);
@@ -128,6 +113,57 @@ impl Connectors {
                     .map(|tombstone| tombstone.connector.clone())
                     .collect(),
             })
+        })
+    }
+
+    fn assigned(
+        &self,
+        snapshot: &Snapshot<'_>,
+        connector: Connector,
+        managed: Result<Managed, ConnectorError>,
+        now: Millis,
+    ) -> Result<Assigned, ConnectorError> {
+        let reported = Reported::of(snapshot, &connector.id)?;
+        let last_seen = connector.last_ping.map(|ping| (now - ping).max(0));
+        let log_cursor = reported
+            .as_ref()
+            .and_then(|reported| reported.log_cursor.clone());
+        let managed = match managed {
+            Ok(managed) => managed,
+            // what runs of it runs on, and nobody else waits for somebody to look at it
+            Err(error) => {
+                tracing::error!(connector = %connector.id, %error, "a managed connector cannot be read");
+                return Ok(Assigned {
+                    hash: reported.map(|reported| reported.hash).unwrap_or_default(),
+                    requested: RequestedStatus::Starting,
+                    obstacle: Some(format!("{error}; roll it back or deploy it again")),
+                    launch: Launch::Image {
+                        image: String::new(),
+                    },
+                    runtime: Runtime::default(),
+                    configuration: Vec::new(),
+                    retired_hash: None,
+                    id: connector.id,
+                    name: connector.name,
+                    last_seen,
+                    log_cursor,
+                });
+            }
+        };
+        let configuration = managed.environment(&connector, &self.proxy);
+        let let_in = tokens::user_let_in(snapshot, &connector)?.is_some();
+        Ok(Assigned {
+            hash: managed.hash_of(&configuration, &connector),
+            requested: effective(snapshot, &connector, &managed)?,
+            obstacle: (!let_in).then(|| state::NO_USER.to_owned()),
+            retired_hash: managed.rolled_back.map(|back| back.hash),
+            launch: managed.definition.launch,
+            runtime: managed.definition.runtime,
+            id: connector.id,
+            name: connector.name,
+            configuration,
+            last_seen,
+            log_cursor,
         })
     }
 
@@ -159,6 +195,8 @@ impl Connectors {
             whole(snapshot, &composer.id)?
                 .into_iter()
                 .map(|(connector, managed)| {
+                    // a list without it, or with less of it, would make the composer destroy what runs
+                    let managed = managed?;
                     let configuration = managed.environment(&connector, &self.proxy);
                     Ok(Listed {
                         hash: managed.hash_of(&configuration, &connector),
@@ -178,6 +216,9 @@ impl Connectors {
         let lacking = self.store.read(|snapshot| {
             let mut lacking = Vec::new();
             for (connector, managed) in whole(snapshot, &composer.id)? {
+                let Ok(managed) = managed else {
+                    continue;
+                };
                 if tokens::is_missing(snapshot, &connector, &managed, composer)?
                     && tokens::user_let_in(snapshot, &connector)?.is_some()
                 {
@@ -234,18 +275,19 @@ impl Connectors {
     }
 }
 
+/// A connector with what it shall be, or why that cannot be read.
+type Whole = (Connector, Result<Managed, ConnectorError>);
+
 /// The connectors of a composer with their definitions.
-fn whole(
-    snapshot: &Snapshot<'_>,
-    composer: &str,
-) -> Result<Vec<(Connector, Managed)>, ConnectorError> {
-    let mut list = Vec::new();
-    for (connector, _) in composers::assigned(snapshot, composer)? {
-        if let Some(managed) = Managed::of(snapshot, &connector)? {
-            list.push((connector, managed));
-        }
-    }
-    Ok(list)
+fn whole(snapshot: &Snapshot<'_>, composer: &str) -> Result<Vec<Whole>, ConnectorError> {
+    let assigned = composers::assigned(snapshot, composer)?;
+    Ok(assigned
+        .into_iter()
+        .filter_map(|(connector, _)| {
+            let managed = Managed::of(snapshot, &connector).transpose()?;
+            Some((connector, managed))
+        })
+        .collect())
 }
 
 /// Whether a connector shall run now: not before the composer that had it before has removed its instance.

@@ -345,7 +345,7 @@ fn what_cannot_be_deployed_is_refused_with_words() {
     assert!(refused(unknown).contains("site-z"));
     assert!(refused(deploy("x")).contains("2 to"));
     let taken = Deploy {
-        id: Some(connector.id.clone()),
+        id: Some(connector.id),
         ..deploy("Other")
     };
     assert!(refused(taken).contains("already"));
@@ -619,7 +619,7 @@ fn a_deleted_connector_leaves_a_tombstone_and_no_token() {
     ));
     let work = fixture.connectors.work_for(&composer, "site-a").unwrap();
     assert_eq!(work.connectors, []);
-    assert_eq!(work.tombstones, [connector.id.clone()]);
+    assert_eq!(work.tombstones, std::slice::from_ref(&connector.id));
     assert_eq!(work.approved, Vec::<String>::new());
     fixture
         .connectors
@@ -630,9 +630,9 @@ fn a_deleted_connector_leaves_a_tombstone_and_no_token() {
         )
         .unwrap();
     let work = fixture.connectors.work_for(&composer, "site-a").unwrap();
-    assert_eq!(work.approved, [connector.id.clone()]);
+    assert_eq!(work.approved, std::slice::from_ref(&connector.id));
     let gone = ferrocti_connectors::managed::Report {
-        removed: vec![connector.id.clone()],
+        removed: vec![connector.id],
         ..Default::default()
     };
     fixture

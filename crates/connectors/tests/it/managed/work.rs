@@ -8,6 +8,9 @@ use ferrocti_connectors::{
     managed::{Change, Configuration, CurrentStatus, Deploy, NewComposer, RequestedStatus, State},
 };
 
+use ferrocti_store::StoredDefinition;
+use serde_json::json;
+
 use super::{composer, deploy, entry, given, running};
 use crate::support::Fixture;
 
@@ -129,6 +132,46 @@ fn a_connector_whose_user_was_deleted_spoils_no_list() {
     let work = fixture.connectors.work_for(&actor, "xtm").unwrap();
     assert!(work.connectors[0].obstacle.is_some());
     assert!(work.connectors[1].obstacle.is_none());
+}
+
+#[test]
+fn a_definition_that_cannot_be_read_stops_nobody_else() {
+    let fixture = Fixture::open();
+    let actor = fixture.composer("site-a");
+    let (broken, well) = (fixture.deployed("Broken"), fixture.deployed("Well"));
+    let hash = fixture.hash(&broken.id);
+    fixture.report(&actor, "site-a", running(&broken.id, &hash));
+    fixture
+        .store
+        .write(|tx| {
+            let mut connector = tx.connector(&broken.id)?.unwrap();
+            connector.manager.as_mut().unwrap()["number"] = 2.into();
+            tx.put_connector(&connector)?;
+            let definition = StoredDefinition {
+                number: 2,
+                at: 0,
+                actor: None,
+                reason: String::new(),
+                document: json!({"of": "another version"}),
+            };
+            tx.add_definition(&broken.id, &definition, 9)
+        })
+        .unwrap();
+    let work = fixture.connectors.work_for(&actor, "site-a").unwrap();
+    let [one, two] = &work.connectors[..] else {
+        panic!("{work:?}");
+    };
+    assert_eq!(
+        (&one.id, &one.hash),
+        (&broken.id, &hash),
+        "what runs runs on"
+    );
+    assert!(one.obstacle.as_ref().unwrap().contains("cannot be read"));
+    assert_eq!((&two.id, &two.obstacle), (&well.id, &None));
+    assert!(
+        fixture.connectors.listing_for(&actor).is_err(),
+        "never less of it"
+    );
 }
 
 #[test]
