@@ -25,7 +25,7 @@ pub fn run(args: &AgentArgs) -> Result<()> {
     let url = args.url.clone().or_else(|| given("FERROCTI_URL"));
     let url =
         url.ok_or_else(|| anyhow!("no platform: give its address with --url or FERROCTI_URL"))?;
-    let url = config::address(&url).map_err(|why| anyhow!("--url: {why}"))?;
+    let url = config::address(&url).map_err(|why| anyhow!("the address of the platform: {why}"))?;
     let token = token(args, given("FERROCTI_TOKEN"))?;
     let loaded = config::load(&Sources {
         file: args
