@@ -292,7 +292,8 @@ impl Core {
             self.save();
         }
         if self.sight.is_some() {
-            if self.telling.due().is_some_and(|at| now >= at) {
+            // what is due at once is due by a clock that is read later than `now`
+            if self.telling.due().is_some_and(|at| Instant::now() >= at) {
                 let (platform, report) = (self.platform.clone(), self.telling.take());
                 self.spawn(async move { Event::Sent(platform.report(&report).await) });
             }
