@@ -7,7 +7,7 @@ use ferrocti_catalog::Entry;
 use ferrocti_catalog::environment::for_people;
 use ferrocti_catalog::launch::Runtime;
 use ferrocti_catalog::secret::MASK;
-use ferrocti_connectors::managed::{CurrentStatus, Listed, Reported, View};
+use ferrocti_connectors::managed::{CurrentStatus, Health, Listed, Reported, View};
 use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_model::clock::format_date;
 use ferrocti_store::Connector;
@@ -52,7 +52,17 @@ impl Resolution<'_> {
         if call.name == "is_managed" {
             return Ok(Resolved::leaf(connector.manager.is_some()));
         }
-        let Some(view) = self.view_of(connector)? else {
+        let view = self.view_of(connector)?;
+        if call.name == "health" {
+            let health = match &view {
+                Some(view) => view.health(connector, now),
+                None => {
+                    self.read(|snapshot| Ok(services.connectors.health_of(snapshot, connector)?))?
+                }
+            };
+            return Ok(health_node(&health));
+        }
+        let Some(view) = view else {
             return Ok(Resolved::Null);
         };
         let managed = &view.managed;
@@ -107,21 +117,6 @@ impl Resolution<'_> {
                 }
             }
             "manager_state_at" => date(Some(view.state(connector, now).since)),
-            "health" => {
-                let health = view.health(connector, now);
-                Resolved::Node(Node::Data(
-                    "ConnectorHealth",
-                    json!({
-                        "level": health.level.name(),
-                        "reasons": health.reasons,
-                        "last_ping": health.last_ping.map(format_date),
-                        "last_data": health.last_data.map(format_date),
-                        "expected_next": health.expected_next.map(format_date),
-                        "errors": health.errors,
-                        "restarts": health.restarts,
-                    }),
-                ))
-            }
             "catalog_id" => Resolved::leaf(definition.catalog.as_str()),
             "contract_slug" => Resolved::leaf(definition.slug()),
             "contract_version" => Resolved::leaf(definition.version()),
@@ -320,6 +315,21 @@ fn metrics<'p>(view: &View) -> Resolved<'p, Node> {
             }),
         )),
     }
+}
+
+fn health_node<'p>(health: &Health) -> Resolved<'p, Node> {
+    Resolved::Node(Node::Data(
+        "ConnectorHealth",
+        json!({
+            "level": health.level.name(),
+            "reasons": health.reasons,
+            "last_ping": health.last_ping.map(format_date),
+            "last_data": health.last_data.map(format_date),
+            "expected_next": health.expected_next.map(format_date),
+            "errors": health.errors,
+            "restarts": health.restarts,
+        }),
+    ))
 }
 
 fn excerpt<'p>(contract: &Value) -> Resolved<'p, Node> {

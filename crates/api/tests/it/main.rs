@@ -40,6 +40,7 @@ pub(crate) const ADMIN: &str = "d434ce02-e58e-4cac-8b4c-42bf16748e84";
 /// A platform in a directory of its own, with a clock that only moves when told.
 pub(crate) struct Fixture {
     pub(crate) router: Router,
+    pub(crate) state: AppState,
     pub(crate) store: Store,
     pub(crate) queues: Queues,
     pub(crate) accounts: Accounts,
@@ -119,13 +120,15 @@ impl Fixture {
         };
         let mut options = Options::new("127.0.0.1:5672".parse().unwrap());
         change(&mut options);
-        let router = ferrocti_api::router(AppState::new(services, options).unwrap());
+        let state = AppState::new(services, options).unwrap();
+        let router = ferrocti_api::router(state.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         Self {
             router,
+            state,
             store,
             queues,
             accounts,

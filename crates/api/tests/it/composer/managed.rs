@@ -492,3 +492,28 @@ fn a_deployed_connector_can_be_left_stopped_and_a_version_named() {
         "stopped"
     );
 }
+
+#[test]
+fn a_connector_that_nobody_manages_has_health_and_no_state() {
+    let world = World::new();
+    let token = world.fixture.service("Standalone");
+    world.run_as(
+        &token,
+        "mutation R($input: RegisterConnectorInput) { registerConnector(input: $input) { id } }",
+        json!({ "input": { "id": "alone", "name": "Alone", "type": "EXTERNAL_IMPORT" } }),
+    );
+    let fields = "is_managed manager_state manager_requested_status manager_contract_configuration { key } update_available launch health { level last_ping errors }";
+    let shown = world.connector("alone", fields);
+    assert_eq!(shown["is_managed"], false);
+    for nothing in [
+        "manager_state",
+        "manager_requested_status",
+        "manager_contract_configuration",
+        "update_available",
+        "launch",
+    ] {
+        assert_eq!(shown[nothing], Value::Null, "{nothing}");
+    }
+    assert_eq!(shown["health"]["level"], "green");
+    assert!(shown["health"]["last_ping"].is_string());
+}
