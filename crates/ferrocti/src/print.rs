@@ -55,6 +55,15 @@ pub fn text(value: &Value) -> String {
     }
 }
 
+/// The beginning of a text that is longer than a cell should be; `most` counts characters.
+pub fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
 /// Yes or no in a cell.
 pub fn yes(value: &Value) -> String {
     match value.as_bool() {
@@ -144,6 +153,12 @@ mod tests {
     #[test]
     fn what_strangers_wrote_cannot_steer_the_terminal() {
         assert_eq!(text(&json!("a\u{1b}[31mb\n")), "a\u{fffd}[31mb\u{fffd}");
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äö…");
     }
 
     #[test]

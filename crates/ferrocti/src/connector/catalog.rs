@@ -8,7 +8,7 @@ use super::settings;
 use crate::{
     cli::{CatalogArgs, RemoteArgs},
     client::Client,
-    print::{facts, list, show, table, text, yes},
+    print::{cut, facts, list, show, table, text, yes},
 };
 
 const SOURCES: &str = "query Catalogs { catalogs { id name version source fetched_at error broken { place name fault } contracts } }";
@@ -105,14 +105,6 @@ fn version(contract: &Value) -> String {
         told.push_str(" (not supported)");
     }
     told
-}
-
-fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(most - 1).collect();
-    format!("{kept}…")
 }
 
 fn sources(client: &Client, args: &CatalogArgs) -> Result<()> {
@@ -273,12 +265,6 @@ mod tests {
         ] {
             assert_eq!(version(&contract), told);
         }
-    }
-
-    #[test]
-    fn long_texts_are_cut_between_characters() {
-        assert_eq!(cut("äöü", 3), "äöü");
-        assert_eq!(cut("äöüß", 3), "äö…");
     }
 
     #[test]

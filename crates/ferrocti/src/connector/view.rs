@@ -7,7 +7,7 @@ use super::{find, watch};
 use crate::{
     cli::RemoteArgs,
     client::Client,
-    print::{facts, list, number, show, size, table, text, yes},
+    print::{cut, facts, list, number, show, size, table, text, yes},
 };
 
 const LIST: &str = "query Connectors { connectors {
@@ -324,7 +324,7 @@ pub fn definitions(called: &str, remote: &RemoteArgs) -> Result<()> {
                     text(&definition["at"]),
                     text(&definition["actor_name"]),
                     text(&definition["version"]),
-                    text(&definition["reason"]),
+                    cut(&text(&definition["reason"]), 60),
                     all.get(place + 1)
                         .map_or_else(|| "-".to_owned(), |before| differences(before, definition)),
                 ]

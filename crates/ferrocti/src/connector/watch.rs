@@ -105,7 +105,7 @@ pub fn judge(connector: &Value, goal: Goal, definition: Option<i64>) -> Verdict 
         && number >= definition
     {
         return Verdict::Failed(format!(
-            "{} did not become healthy with its new definition, and runs with the one before again: {}",
+            "{} did not become healthy with its new definition, and goes back to the one before: {}",
             view::name(connector),
             text(&given_up["reason"])
         ));
