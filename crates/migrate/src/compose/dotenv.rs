@@ -24,13 +24,22 @@ pub struct DotenvError {
     pub reason: String,
 }
 
-/// Reads a file. `lookup` gives variables from around, which go before those of the file itself; variables that are nowhere are told in `blank`.
+/// Where variables come from that values use.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// Those that go before the file's own.
+    pub before: &'a dyn Fn(&str) -> Option<String>,
+    /// Those that are taken when the file itself has none.
+    pub after: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Reads a file; variables that are nowhere are told in `blank`.
 ///
 /// # Errors
 /// The first line that cannot be understood.
 pub fn read(
     text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
+    around: Around<'_>,
     blank: &mut Vec<(usize, String)>,
 ) -> Result<Vec<Line>, DotenvError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -39,7 +48,7 @@ pub fn read(
         text: &text,
         at: 0,
         line: 1,
-        lookup,
+        around,
         blank,
         out: Vec::new(),
     };
@@ -73,7 +82,7 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     line: usize,
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    around: Around<'a>,
     blank: &'a mut Vec<(usize, String)>,
     out: Vec<Line>,
 }
@@ -182,10 +191,12 @@ impl<'a> Reader<'a> {
         let mut used = Vec::new();
         let known = &self.out;
         let lookup = |name: &str| {
-            (self.lookup)(name).or_else(|| {
-                let mut lines = known.iter().rev();
-                lines.find(|line| line.key == name)?.value.clone()
-            })
+            (self.around.before)(name)
+                .or_else(|| {
+                    let mut lines = known.iter().rev();
+                    lines.find(|line| line.key == name)?.value.clone()
+                })
+                .or_else(|| (self.around.after)(name))
         };
         let value = interpolate(text, &lookup, &mut used).map_err(|error| DotenvError {
             line,
@@ -253,9 +264,10 @@ mod tests {
 
     use super::*;
 
-    fn around(name: &str) -> Option<String> {
-        (name == "HOME").then(|| "/h".to_owned())
-    }
+    const AROUND: Around<'_> = Around {
+        before: &|name| (name == "HOME").then(|| "/h".to_owned()),
+        after: &|name| (name == "EARLIER" || name == "A").then(|| "e".to_owned()),
+    };
 
     #[test]
     fn lines_are_read_as_docker_compose_reads_them() {
@@ -290,7 +302,7 @@ mod tests {
             ("\u{feff}A=x", "x"),
             ("# c\n\n  A=x", "x"),
         ] {
-            let lines = read(text, &around, &mut Vec::new()).unwrap();
+            let lines = read(text, AROUND, &mut Vec::new()).unwrap();
             assert_eq!(lines.len(), 1, "{text}");
             assert_eq!(lines[0].key, "A", "{text}");
             assert_eq!(lines[0].value.as_deref(), Some(value), "{text}");
@@ -301,8 +313,8 @@ mod tests {
     fn values_use_what_is_around_first_and_then_what_the_file_has() {
         let mut blank = Vec::new();
         let lines = read(
-            "HOME=mine\nA=1\nA=2\nB=$A-$HOME-$NO\nC\n",
-            &around,
+            "HOME=mine\nA=1\nA=2\nB=$A-$HOME-$NO-$EARLIER\nC\n",
+            AROUND,
             &mut blank,
         )
         .unwrap();
@@ -315,7 +327,7 @@ mod tests {
                 .as_deref()
         };
         assert_eq!(value("HOME"), Some("mine"));
-        assert_eq!(value("B"), Some("2-/h-"));
+        assert_eq!(value("B"), Some("2-/h--e"));
         assert_eq!(value("C"), None);
         assert_eq!(blank, [(4, "NO".to_owned())]);
         assert_eq!(lines.last().unwrap().line, 5);
@@ -330,7 +342,7 @@ mod tests {
             ("=hunter2", 1),
             ("A=${NO:?m}", 1),
         ] {
-            let error = read(text, &around, &mut Vec::new()).unwrap_err();
+            let error = read(text, AROUND, &mut Vec::new()).unwrap_err();
             assert_eq!(error.line, line, "{text}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
@@ -352,7 +364,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_file_is_too_strange(text in "(?s)[A-C=:'\"\\\\${}# \\nü\\r-]{0,60}") {
-            let _ = read(&text, &around, &mut Vec::new());
+            let _ = read(&text, AROUND, &mut Vec::new());
         }
     }
 }

@@ -11,7 +11,8 @@ use ferrocti_catalog::{
 };
 
 use super::{
-    Asked, Input, Place, Told, Unread, Unset, dotenv,
+    Asked, Input, Place, Told, Unread, Unset,
+    dotenv::{self, Around},
     interpolate::{Outcome, Uninterpolated, interpolate},
     path::{join, parent},
     tree::{Data, Tree, generic, merge_service},
@@ -182,7 +183,14 @@ impl<'a> Loader<'a> {
                 Err(reason) => return Err(fault(1, reason, "make it readable")),
             };
             let mut blank = Vec::new();
-            let lines = dotenv::read(&text, &|name| env.get(name), &mut blank)
+            let around = Around {
+                before: &|name| {
+                    let value = env.shell.get(name)?;
+                    Some(value.expose().to_owned())
+                },
+                after: &|name| env.files.get(name).cloned(),
+            };
+            let lines = dotenv::read(&text, around, &mut blank)
                 .map_err(|error| fault(error.line, error.reason, "correct the line"))?;
             for (line, name) in blank {
                 self.ask(
@@ -248,7 +256,11 @@ impl<'a> Loader<'a> {
                     reason: error.to_string(),
                     remedy,
                 });
-                String::new()
+                // the name of a variable in a list stays known
+                match text.split_once('=') {
+                    Some((key, _)) if !key.contains('$') => format!("{key}="),
+                    _ => String::new(),
+                }
             })
         })
     }
@@ -323,7 +335,7 @@ impl<'a> Loader<'a> {
                 env,
                 owner: &pair.key,
             };
-            match self.service(within, &pair.key, &mut Vec::new()) {
+            match self.service(within, &pair.key, &root.at, &mut Vec::new()) {
                 Ok(tree) => list.set(&pair.key, tree),
                 Err(fault) => {
                     // what is known of it without the fault
@@ -346,16 +358,17 @@ impl<'a> Loader<'a> {
         &mut self,
         within: Within<'_>,
         name: &str,
+        wanted_at: &Place,
         seen: &mut Vec<(String, String)>,
     ) -> Result<Tree, Told> {
         let Some(pair) = within.services.iter().find(|pair| pair.key == name) else {
             return Err(told(
-                &Place {
-                    file: within.file.to_owned(),
-                    line: 1,
-                },
+                wanted_at,
                 Some(within.owner),
-                format!("there is no service `{name}` to extend"),
+                format!(
+                    "there is no service `{name}` to extend in `{}`",
+                    within.file
+                ),
                 "correct the name under `extends`",
             ));
         };
@@ -392,7 +405,7 @@ impl<'a> Loader<'a> {
             ));
         };
         let base = match extends.text_of("file") {
-            None => self.service(within, wanted, seen)?,
+            None => self.service(within, wanted, &extends.at, seen)?,
             Some(file) => {
                 let path = join(within.directory, file);
                 let document = self.document(&path).map_err(|fault| Told {
@@ -410,7 +423,7 @@ impl<'a> Loader<'a> {
                     directory: &directory,
                     ..within
                 };
-                self.service(within, wanted, seen)?
+                self.service(within, wanted, &extends.at, seen)?
             }
         };
         Ok(merge_service(&base, &tree))

@@ -1,10 +1,10 @@
 //! Paths as texts: everything that a Compose file names is named from some directory.
 
-/// A path of a file, seen from a directory: absolute ones stay, `.` and `..` are resolved. A leading `~` stays for whoever knows the home directory.
+/// A path of a file, seen from a directory: absolute ones stay as they are, in others `.` and `..` are resolved. A leading `~` stays for whoever knows the home directory.
 #[must_use]
 pub(super) fn join(directory: &str, path: &str) -> String {
     if path.starts_with('/') || path.starts_with('~') {
-        return clean(path);
+        return path.to_owned();
     }
     if directory.is_empty() {
         return clean(path);
@@ -55,9 +55,10 @@ mod tests {
             ("", "./d", "d"),
             ("sub", "d", "sub/d"),
             ("sub", "../../d", "../d"),
-            ("/srv", "/x//y/.", "/x/y"),
+            ("/srv", "/x/", "/x/"),
             ("/srv", "~/d", "~/d"),
             ("/", "../..", "/"),
+            ("/srv", "d//e/.", "/srv/d/e"),
             ("", ".", "."),
         ] {
             assert_eq!(join(directory, path), joined, "{directory} {path}");

@@ -4,7 +4,8 @@ use ferrocti_catalog::{Secret, launch::parse_memory, secret::is_secret_name};
 
 use super::{
     Input, Limits, NotCarried, Place, Project, PutFile, Service, Source, Told, Unset, Variable,
-    Volume, Words, dotenv,
+    Volume, Words,
+    dotenv::{self, Around},
     load::{Env, Loader, told},
     path::{join, parent},
     scalar::arriving,
@@ -428,8 +429,11 @@ impl Reader<'_, '_> {
             let lines = if item.text_of("format") == Some("raw") {
                 dotenv::read_raw(&text)
             } else {
-                let lookup = |name: &str| self.env.get(name).or_else(|| own(name));
-                match dotenv::read(&text, &lookup, &mut blank) {
+                let around = Around {
+                    before: &|name| self.env.get(name).or_else(|| own(name)),
+                    after: &|_| None,
+                };
+                match dotenv::read(&text, around, &mut blank) {
                     Ok(lines) => lines,
                     Err(error) => {
                         self.fault(&place(error.line), error.reason, "correct the line");

@@ -213,7 +213,8 @@ impl World {
     fn sighting(&self, kind: u8) -> What {
         let mut seen = good(self.stored.epoch);
         match kind {
-            0 => seen.epoch = Some(self.stored.epoch - 1),
+            // only an instance that runs with the lease is seen with its epoch
+            _ if kind == 0 || self.writers() == 0 => seen.epoch = Some(self.stored.epoch - 1),
             1 => seen.pings = 0,
             2 => seen.position = Some(Position::Empty),
             _ => {}
