@@ -251,6 +251,7 @@ impl Connectors {
                 self.move_to(tx, &connector, &mut managed, change.composer.as_deref())?;
             let moved = composer.id != former.composer;
             if moved {
+                tokens::end(tx, &acting, &mut managed)?;
                 data.insert("composer".to_owned(), composer.id.as_str().into());
             }
             if let Some(choice) = &change.user {
@@ -495,7 +496,9 @@ fn left_over(
     let in_use = connectors
         .iter()
         .any(|connector| connector.user == Some(known.row))
-        || snapshot.composer_of(known.row)?.is_some();
+        || snapshot.composer_of(known.row)?.is_some()
+        // somebody else has a token of it, such as a connector that has not started yet
+        || !snapshot.tokens_of(known.row)?.is_empty();
     if !known.service_account || in_use {
         return Err(AccountError::AlreadyExists(format!(
             "This service account already exists: {}. Choose another name than {name:?}, or let the connector act as that user.",

@@ -13,6 +13,8 @@ const SILENT: Millis = 5 * 60 * 1000;
 const LATE: Millis = 10 * 60 * 1000;
 /// So many restarts are worth a word.
 const RESTARTS: u64 = 3;
+/// A connector that runs for so long is over them.
+const STEADY: Millis = 60 * 60 * 1000;
 
 /// How a connector is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +78,8 @@ pub struct HealthFacts<'a> {
     pub evidence: &'a Evidence,
     /// Restarts by its composer.
     pub restarts: u64,
+    /// Since when its instance runs, as its composer says.
+    pub started_at: Option<Millis>,
     /// The present time.
     pub now: Millis,
 }
@@ -182,7 +186,10 @@ pub fn health(facts: &HealthFacts<'_>) -> Health {
             format!("{errors} errors in its last works; see them there"),
         );
     }
-    if facts.restarts >= RESTARTS {
+    let steady = facts
+        .started_at
+        .is_some_and(|started| facts.now - started >= STEADY);
+    if facts.restarts >= RESTARTS && !steady {
         let restarts = facts.restarts;
         say(
             Level::Amber,
@@ -252,6 +259,7 @@ mod tests {
         cadence: Option<Millis>,
         evidence: Evidence,
         restarts: u64,
+        started_at: Option<Millis>,
         obstacles: Vec<String>,
     }
 
@@ -264,6 +272,7 @@ mod tests {
             cadence: None,
             evidence: Evidence::default(),
             restarts: 0,
+            started_at: None,
             obstacles: Vec::new(),
         }
     }
@@ -283,6 +292,7 @@ mod tests {
                 cadence: self.cadence,
                 evidence: &self.evidence,
                 restarts: self.restarts,
+                started_at: self.started_at,
                 now: NOW,
             })
         }
@@ -427,6 +437,12 @@ mod tests {
                 well().with(|case| case.restarts = 3),
                 Level::Amber,
                 "3 times",
+            ),
+            (
+                "restarts of long ago",
+                well().with(|case| (case.restarts, case.started_at) = (9, Some(NOW - 2 * HOUR))),
+                Level::Green,
+                "",
             ),
             (
                 "two restarts",

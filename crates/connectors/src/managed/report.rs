@@ -119,7 +119,7 @@ impl Connectors {
         let Some(mut connector) = tx.connector(&said.id)? else {
             return Ok(false);
         };
-        let Some(mut managed) = Managed::of(tx, &connector)? else {
+        let Some(mut managed) = Managed::without_definition(&connector)? else {
             return Ok(false);
         };
         if managed.composer != composer.id {
@@ -129,13 +129,13 @@ impl Connectors {
         let now = tx.now();
         let before = Reported::of(tx, &said.id)?;
         let mut reported = before.clone().unwrap_or_default();
-        if reported.state != Some(said.state) || reported.reason != said.reason || before.is_none()
-        {
+        let reason = cut(&said.reason);
+        if reported.state != Some(said.state) || reported.reason != reason || before.is_none() {
             reported.since = now;
         }
         reported.hash.clone_from(&said.hash);
         reported.state = Some(said.state);
-        reported.reason = cut(&said.reason);
+        reported.reason = reason;
         if let Some(health) = said.health {
             health.note(&mut reported, now);
         }
@@ -145,13 +145,21 @@ impl Connectors {
         put(tx, &said.id, &reported)?;
         tx.append_connector_log(&said.id, said.logs.iter().map(String::as_str))?;
         managed.current = said.current;
-        let hash = managed.hash(&connector, &self.proxy);
-        if said.state == State::Running && said.hash == hash {
-            managed.verified = Some(managed.number);
-        }
         let mut news = false;
-        if said.rejected.as_deref() == Some(hash.as_str()) {
-            news = self.give_up(tx, acting, composer, (&mut connector, &mut managed), said)?;
+        let verifies = said.state == State::Running && managed.verified != Some(managed.number);
+        // most reports say what is known, and the definition is long; one that cannot be read is told where it is asked for
+        if (verifies || said.rejected.is_some())
+            && let Ok(Some(whole)) = Managed::of(tx, &connector)
+        {
+            managed.definition = whole.definition;
+            let hash = managed.hash(&connector, &self.proxy);
+            if verifies && said.hash == hash {
+                managed.verified = Some(managed.number);
+            }
+            if said.rejected.as_deref() == Some(hash.as_str()) {
+                let which = (&mut connector, &mut managed);
+                news = self.give_up(tx, acting, composer, which, said)?;
+            }
         }
         if managed != former {
             request::save(tx, &mut connector, &managed)?;

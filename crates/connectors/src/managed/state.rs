@@ -86,7 +86,10 @@ pub fn state(facts: &Facts<'_>) -> Shown {
 
 /// One that shall not run.
 fn unwanted(facts: &Facts<'_>, composer: &Composer) -> (State, String) {
-    let said = facts.reported.and_then(|reported| reported.state);
+    let said = facts
+        .reported
+        .and_then(|reported| reported.state)
+        .filter(|_| composer.own);
     let stopped = match said {
         Some(said) => said == State::Stopped,
         None => facts.managed.current != Some(CurrentStatus::Started),
@@ -124,7 +127,9 @@ fn wanted(facts: &Facts<'_>, composer: &Composer) -> (State, String) {
         );
         return (State::Requested, text);
     }
-    let Some(reported) = facts.reported.filter(|reported| reported.state.is_some()) else {
+    // what it said when it spoke our protocol is of the past
+    let told = facts.reported.filter(|_| composer.own);
+    let Some(reported) = told.filter(|reported| reported.state.is_some()) else {
         return if composer.own || facts.managed.current.is_none() {
             (State::Requested, obstacle(facts, composer))
         } else {

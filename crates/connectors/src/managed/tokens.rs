@@ -15,25 +15,47 @@ fn name(connector: &str) -> String {
     format!("Composer managed token {connector}")
 }
 
-/// Whether the token that is kept must be replaced: there is none, it is another user's, it was revoked, or the composer cannot open it.
-/// A connector whose secrets the composer cannot open either keeps its token, because the instance that runs with it runs on.
-pub(crate) fn is_missing(
+/// Whether the token that is kept must be replaced whatever the definition says: there is none, it is another user's, or it was revoked.
+/// `None`: that depends on the definition, because the composer cannot open it.
+fn is_lacking(
+    snapshot: &Snapshot<'_>,
+    connector: &Connector,
+    managed: &Managed,
+    composer: &Composer,
+) -> Result<Option<bool>, ConnectorError> {
+    let Some(token) = &managed.token else {
+        return Ok(Some(true));
+    };
+    if Some(token.user) != connector.user || snapshot.token(token.token)?.is_none() {
+        return Ok(Some(true));
+    }
+    Ok((token.key_id == composer.key_id).then_some(false))
+}
+
+/// Whether the token that is kept may have to be replaced; the definition is not looked at.
+pub(crate) fn may_be_missing(
     snapshot: &Snapshot<'_>,
     connector: &Connector,
     managed: &Managed,
     composer: &Composer,
 ) -> Result<bool, ConnectorError> {
-    let Some(token) = &managed.token else {
-        return Ok(true);
-    };
-    if Some(token.user) != connector.user || snapshot.token(token.token)?.is_none() {
-        return Ok(true);
+    let lacking = is_lacking(snapshot, connector, managed, composer)?;
+    Ok(lacking != Some(false) && user_let_in(snapshot, connector)?.is_some())
+}
+
+/// Whether the token that is kept must be replaced: there is none, it is another user's, it was revoked, or the composer cannot open it.
+/// A connector whose secrets the composer cannot open either keeps its token, because the instance that runs with it runs on.
+fn is_missing(
+    snapshot: &Snapshot<'_>,
+    connector: &Connector,
+    managed: &Managed,
+    composer: &Composer,
+) -> Result<bool, ConnectorError> {
+    if let Some(known) = is_lacking(snapshot, connector, managed, composer)? {
+        return Ok(known);
     }
-    Ok(token.key_id != composer.key_id
-        && managed
-            .definition
-            .sealed_for_another(&composer.key_id)
-            .is_empty())
+    let unreadable = managed.definition.sealed_for_another(&composer.key_id);
+    Ok(unreadable.is_empty())
 }
 
 /// The user of a connector, when it exists and is let in.

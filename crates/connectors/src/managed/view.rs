@@ -88,6 +88,7 @@ impl Connectors {
             cadence: None,
             evidence: &evidence(snapshot, connector)?,
             restarts: 0,
+            started_at: None,
             now,
         }))
     }
@@ -125,6 +126,10 @@ impl View {
                 .reported
                 .as_ref()
                 .map_or(0, |reported| reported.restarts),
+            started_at: self
+                .reported
+                .as_ref()
+                .and_then(|reported| reported.started_at),
             now,
         })
     }

@@ -211,40 +211,39 @@ impl Connectors {
         })
     }
 
-    /// Gives the connectors of a composer the tokens that they lack.
+    /// Gives the connectors of a composer the tokens that they lack. One that cannot get one keeps nobody else waiting.
     fn mint(&self, acting: &Acting<'_>, composer: &Composer) -> Result<(), ConnectorError> {
         let lacking = self.store.read(|snapshot| {
             let mut lacking = Vec::new();
-            for (connector, managed) in whole(snapshot, &composer.id)? {
-                let Ok(managed) = managed else {
-                    continue;
-                };
-                if tokens::is_missing(snapshot, &connector, &managed, composer)?
-                    && tokens::user_let_in(snapshot, &connector)?.is_some()
-                {
+            for (connector, managed) in composers::assigned(snapshot, &composer.id)? {
+                if tokens::may_be_missing(snapshot, &connector, &managed, composer)? {
                     lacking.push(connector.id);
                 }
             }
             Ok::<_, ConnectorError>(lacking)
         })?;
-        if lacking.is_empty() {
-            return Ok(());
+        for id in &lacking {
+            if let Err(error) = self.mint_one(acting, id) {
+                tracing::error!(connector = %id, %error, "a managed connector got no token");
+            }
         }
+        Ok(())
+    }
+
+    fn mint_one(&self, acting: &Acting<'_>, id: &str) -> Result<(), ConnectorError> {
         self.store.write(|tx| {
-            for id in &lacking {
-                let Some(mut connector) = tx.connector(id)? else {
-                    continue;
-                };
-                let Some(mut managed) = Managed::of(tx, &connector)? else {
-                    continue;
-                };
-                // the key may have changed in the meantime
-                let Some(composer) = tx.composer(&managed.composer)? else {
-                    continue;
-                };
-                if self.ensure_token(tx, acting, &connector, &mut managed, &composer)? {
-                    request::save(tx, &mut connector, &managed)?;
-                }
+            let Some(mut connector) = tx.connector(id)? else {
+                return Ok(());
+            };
+            let Some(mut managed) = Managed::of(tx, &connector)? else {
+                return Ok(());
+            };
+            // the key may have changed in the meantime
+            let Some(composer) = tx.composer(&managed.composer)? else {
+                return Ok(());
+            };
+            if self.ensure_token(tx, acting, &connector, &mut managed, &composer)? {
+                request::save(tx, &mut connector, &managed)?;
             }
             Ok(())
         })

@@ -658,3 +658,17 @@ fn the_account_of_a_deleted_connector_is_taken_up_again() {
     assert_eq!(again.user, connector.user);
     assert!(fixture.opened_value(&again.id, "OPENCTI_TOKEN").is_some());
 }
+
+#[test]
+fn an_account_that_somebody_has_a_token_of_is_not_taken_up() {
+    let fixture = Fixture::open();
+    fixture.composer("site-a");
+    // made for a connector that runs elsewhere and has not registered yet
+    fixture.service("Feed");
+    let error = fixture
+        .connectors
+        .deploy(&fixture.admin, deploy("Feed"))
+        .unwrap_err();
+    assert!(matches!(&error, ConnectorError::Account(_)));
+    assert_eq!(error.code(), "FUNCTIONAL_ERROR");
+}

@@ -1,7 +1,7 @@
 //! What composers are given, and who is given it.
 
 use ferrocti_access::Actor;
-use ferrocti_accounts::Acting;
+use ferrocti_accounts::{Acting, Lifetime};
 use ferrocti_catalog::launch::Launch;
 use ferrocti_connectors::{
     ConnectorError,
@@ -172,6 +172,7 @@ fn a_definition_that_cannot_be_read_stops_nobody_else() {
         fixture.connectors.listing_for(&actor).is_err(),
         "never less of it"
     );
+    fixture.report(&actor, "site-a", running(&broken.id, &hash));
 }
 
 #[test]
@@ -320,4 +321,59 @@ fn everything_that_a_composer_must_see_moves_the_counter() {
         connectors.version() > still,
         "a sign of life after silence is"
     );
+}
+
+#[test]
+fn another_composer_ends_the_token_even_when_it_has_the_same_key() {
+    let fixture = Fixture::open();
+    fixture.composer("site-a");
+    fixture.composer("site-b");
+    let connector = fixture.deployed("Feed");
+    let token = fixture
+        .opened_value(&connector.id, "OPENCTI_TOKEN")
+        .unwrap();
+    let change = Change {
+        composer: Some("site-b".to_owned()),
+        ..Change::default()
+    };
+    fixture
+        .connectors
+        .configure(&fixture.admin, &connector.id, change)
+        .unwrap();
+    assert!(!matches!(
+        fixture.accounts.authenticate(&token),
+        Ok(Some(_))
+    ));
+    let token = fixture
+        .opened_value(&connector.id, "OPENCTI_TOKEN")
+        .unwrap();
+    assert!(fixture.accounts.authenticate(&token).unwrap().is_some());
+}
+
+#[test]
+fn a_connector_that_cannot_get_a_token_keeps_nobody_waiting() {
+    let fixture = Fixture::open();
+    let actor = fixture.composer("site-a");
+    let (full, well) = (fixture.deployed("Full"), fixture.deployed("Well"));
+    let user = fixture.actor(full.user.unwrap());
+    let acting = Acting::of(&fixture.admin);
+    let user = user.user_id.to_string();
+    for connector in [&full, &well] {
+        let owner = fixture.actor(connector.user.unwrap()).user_id.to_string();
+        let token = fixture.managed(&connector.id).token.unwrap().token;
+        fixture
+            .accounts
+            .revoke_token(&acting, &owner, &token.to_string())
+            .unwrap();
+    }
+    for n in 0..200 {
+        fixture
+            .accounts
+            .add_token(&acting, &user, &format!("token {n}"), Lifetime::Unlimited)
+            .unwrap();
+    }
+    let work = fixture.connectors.work_for(&actor, "site-a").unwrap();
+    assert_eq!(work.connectors.len(), 2);
+    let token = fixture.opened_value(&well.id, "OPENCTI_TOKEN").unwrap();
+    assert!(fixture.accounts.authenticate(&token).unwrap().is_some());
 }
