@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferrocti_catalog::Entry;
+use ferrocti_connectors::ConnectorError;
 use ferrocti_connectors::managed::{
     ConnectorReport, CurrentStatus, HealthReport, NewComposer, Report, State, composer_is_active,
 };
@@ -16,6 +17,9 @@ use super::users::{date, internal_parents, representative};
 use super::{Answer, Node, Resolution};
 use crate::fault::{Fault, code};
 use crate::http::changes::version;
+
+/// What somebody is told who asks for connectors before it is a composer.
+const NO_COMPOSER: &str = "This user is no composer: it has to register with registerConnectorsManager first. Nothing is listed, so that nobody takes it for a list without connectors.";
 
 impl Resolution<'_> {
     pub(super) fn composer_query(&self, call: &FieldCall<'_>) -> Answer<'static> {
@@ -38,7 +42,12 @@ impl Resolution<'_> {
                 ))
             }
             "connectorsForManagers" => {
-                let listed = connectors.listing_for(self.caller.acting()?)?;
+                let listed = connectors.listing_for(self.caller.acting()?);
+                let listed = listed.map_err(|error| match error {
+                    // upstream's composer registers and asks at the same time, so that its operator reads this
+                    ConnectorError::Denied(_) => Fault::functional(NO_COMPOSER),
+                    other => other.into(),
+                })?;
                 Ok(Resolved::nodes(
                     listed
                         .into_iter()

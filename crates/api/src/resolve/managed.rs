@@ -263,6 +263,18 @@ fn level(text: &str) -> Result<u8, Fault> {
         })
 }
 
+/// What is wrong with some JSON, without the text that was found: it may be a secret in the wrong place.
+fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split_once("string \"") {
+        None => text,
+        Some((before, rest)) => {
+            let after = rest.rsplit_once('"').map_or("", |(_, after)| after);
+            format!("{before}string{after}")
+        }
+    }
+}
+
 /// The argument `input`; null counts as absent.
 pub(super) struct Input<'a>(Option<&'a Map<String, Value>>);
 
@@ -312,8 +324,12 @@ impl<'a> Input<'a> {
             Value::String(text) => serde_json::from_str(text),
             other => T::deserialize(other),
         };
-        read.map(Some)
-            .map_err(|error| Fault::functional(format!("{name} cannot be read: {error}.")))
+        read.map(Some).map_err(|error| {
+            Fault::functional(format!(
+                "{name} cannot be read: {}.",
+                without_values(&error)
+            ))
+        })
     }
 
     /// Settings.

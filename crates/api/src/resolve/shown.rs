@@ -7,7 +7,7 @@ use ferrocti_catalog::Entry;
 use ferrocti_catalog::environment::for_people;
 use ferrocti_catalog::launch::Runtime;
 use ferrocti_catalog::secret::MASK;
-use ferrocti_connectors::managed::{CurrentStatus, Health, Listed, Reported, View};
+use ferrocti_connectors::managed::{CurrentStatus, Health, Listed, View};
 use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_model::clock::format_date;
 use ferrocti_store::Connector;
@@ -89,10 +89,14 @@ impl Resolution<'_> {
             "manager_secret_keys" => Resolved::leaf(Value::from(definition.sealed_keys())),
             "manager_connector_logs" => self.last_lines(connector)?,
             "manager_health_metrics" => metrics(&view),
-            "manager_connector_uptime" => match running(&view).and_then(|said| said.started_at) {
-                Some(since) if since <= now => Resolved::leaf((now - since) / 1000),
-                _ => Resolved::Null,
-            },
+            "manager_connector_uptime" => {
+                let runs = managed.current != Some(CurrentStatus::Stopped);
+                let said = view.reported.as_ref().filter(|_| runs);
+                match said.and_then(|said| said.started_at) {
+                    Some(since) if since <= now => Resolved::leaf((now - since) / 1000),
+                    _ => Resolved::Null,
+                }
+            }
             "update_available" | "latest_compatible_version" | "has_newer_incompatible_version" => {
                 let slug = definition.slug();
                 let newer =
@@ -295,14 +299,9 @@ impl Resolution<'_> {
     }
 }
 
-/// What is said of an instance that runs.
-fn running(view: &View) -> Option<&Reported> {
-    let runs = view.managed.current == Some(CurrentStatus::Started);
-    view.reported.as_ref().filter(|_| runs)
-}
-
 fn metrics<'p>(view: &View) -> Resolved<'p, Node> {
-    let figures = running(view).and_then(|said| Some((said, said.started_at?, said.health_at?)));
+    let said = view.reported.as_ref();
+    let figures = said.and_then(|said| Some((said, said.started_at?, said.health_at?)));
     match figures {
         None => Resolved::Null,
         Some((said, started_at, health_at)) => Resolved::Node(Node::Data(

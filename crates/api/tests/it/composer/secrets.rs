@@ -145,6 +145,18 @@ fn errors_do_not_repeat_what_was_given() {
             .fixture
             .run_as(ADMIN, DEPLOY, json!({ "input": input })),
     );
+    for runtime in [
+        json!({ "proxy": SECRET }),
+        json!({ "environment": SECRET }),
+        json!(SECRET),
+    ] {
+        let input = deploy_input("Other", json!({ "runtime": runtime }));
+        tries.push(
+            world
+                .fixture
+                .run_as(ADMIN, DEPLOY, json!({ "input": input })),
+        );
+    }
     let reader = world.fixture.service("Stranger");
     let input = deploy_input("Other", json!({}));
     tries.push(

@@ -272,8 +272,6 @@ fn logs_and_health_are_readable_and_null_when_never_told() {
     let before = world.connector(&id, METRICS);
     assert_eq!(before["manager_health_metrics"], Value::Null);
     assert_eq!(before["manager_connector_uptime"], Value::Null);
-    let status = json!({ "id": id, "status": "started" });
-    world.run_as(&composer, CURRENT_STATUS, json!({ "input": status }));
     let started_at = "2025-10-09T08:53:20Z";
     let health = json!({ "id": id, "restart_count": 5, "started_at": started_at, "is_in_reboot_loop": true });
     world.run_as(&composer, HEALTH, json!({ "input": health }));
@@ -296,6 +294,11 @@ fn logs_and_health_are_readable_and_null_when_never_told() {
     assert_eq!(metrics["started_at"], "2025-10-09T08:53:20.000Z");
     assert!(metrics["last_update"].is_string());
     assert_eq!(after["manager_connector_uptime"], 0);
+    let status = json!({ "id": id, "status": "stopped" });
+    world.run_as(&composer, CURRENT_STATUS, json!({ "input": status }));
+    let stopped = world.connector(&id, METRICS);
+    assert_eq!(stopped["manager_connector_uptime"], Value::Null);
+    assert_eq!(stopped["manager_health_metrics"], *metrics);
 }
 
 #[test]
