@@ -158,22 +158,27 @@ impl Step<'_> {
         });
         let why = format!("it ended by itself{code}{said}");
         self.track.ends = self.track.ends.saturating_add(1);
+        self.track.ended.insert(last.revision.clone());
+        let there = self.there;
+        let is_there = |revision: &String| there.iter().any(|i| i.revision == *revision);
+        self.track.ended.retain(is_there);
         self.track.fail(why, &self.input.policy, self.input.now);
     }
 
-    /// The instance that is taken back when the definition's own does not come alive.
+    /// The instance that is taken back when the definition's own does not come alive: one that the platform has heard from, or of which at
+    /// least no end is remembered. What never worked is no better.
     fn fallback(&self) -> Option<&Instance> {
+        let track = &self.track;
+        let good = |i: &Instance| match &track.verified {
+            Some(revision) => *revision == i.revision,
+            None => !track.ended.contains(&i.revision),
+        };
         self.there
             .iter()
             .copied()
-            .filter(|i| i.revision != self.definition.revision)
+            .filter(|i| i.revision != self.definition.revision && good(i))
             .filter(|i| i.started_at.is_some() && !matches!(i.phase, Phase::Broken(_)))
-            .max_by_key(|i| {
-                (
-                    self.track.verified.as_ref() == Some(&i.revision),
-                    i.started_at,
-                )
-            })
+            .max_by_key(|i| i.started_at)
     }
 
     fn verified(&self, revision: &str) -> bool {
@@ -271,11 +276,17 @@ impl Step<'_> {
                 .and_then(|e| e.last_seen),
         });
         if let Some(Seen {
-            last: Some(last), ..
+            since,
+            last: Some(last),
+            ..
         }) = seen
-            && instance.started_at.is_none_or(|started| last > started)
         {
-            self.track.verified = Some(instance.revision.clone());
+            // after a clock was set back, only what was heard since then is known to be younger than the start
+            let known = instance.started_at.filter(|started| *started <= now);
+            let begun = known.or(instance.started_at.map(|_| since));
+            if begun.is_none_or(|begun| last > begun) {
+                self.track.verified = Some(instance.revision.clone());
+            }
         }
         if !self.verified(&instance.revision) {
             return self.await_sign(instance, started, seen);

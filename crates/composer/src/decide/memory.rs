@@ -44,6 +44,8 @@ pub struct Track {
     pub counted: Option<(String, Option<Millis>)>,
     /// How often it has ended by itself since it was asked for.
     pub ends: u32,
+    /// The revisions that are there and have ended by themselves.
+    pub ended: BTreeSet<String>,
     /// Where instances of it were last seen.
     pub places: BTreeSet<Place>,
 }

@@ -8,5 +8,6 @@
 mod contract;
 mod decide;
 mod decide_faults;
+mod engine;
 mod platform;
 mod process;

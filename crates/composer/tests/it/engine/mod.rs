@@ -1,0 +1,6 @@
+//! The engine against a platform and an orchestrator of the tests' own, in virtual time.
+
+mod faults;
+mod ordinary;
+mod property;
+mod world;
