@@ -97,13 +97,7 @@ pub enum ConnectorCommand {
     #[command(subcommand)]
     State(StateCommand),
     /// Remove a connector with its queues, works and state; what runs of a managed one is removed by its composer
-    Delete {
-        /// Id or name
-        connector: String,
-        /// Which platform
-        #[command(flatten)]
-        remote: RemoteArgs,
-    },
+    Delete(OneArgs),
     /// Run the sample connector, which is told everything by its environment; the contract `ferrocti-sample` deploys it
     #[command(hide = true)]
     Sample,

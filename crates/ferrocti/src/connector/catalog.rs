@@ -8,7 +8,7 @@ use super::settings;
 use crate::{
     cli::{CatalogArgs, RemoteArgs},
     client::Client,
-    print::{cut, facts, list, show, table, text, yes},
+    print::{cut, facts, list, say, show, table, text, yes},
 };
 
 const SOURCES: &str = "query Catalogs { catalogs { id name version source fetched_at error broken { place name fault } contracts } }";
@@ -88,10 +88,10 @@ pub fn run(args: &CatalogArgs) -> Result<()> {
                 }),
             );
         }
-        println!(
+        say(format_args!(
             "\n{} in all; ferrocti connector contract SLUG shows what one has to be told",
             fine.len()
-        );
+        ));
     });
     Ok(())
 }
@@ -197,9 +197,9 @@ fn describe(found: &Value, contract: &Contract) {
     } else {
         &contract.description
     };
-    println!("\n{}", plain(description));
+    say(format_args!("\n{}", plain(description)));
     let Some(schema) = &contract.schema else {
-        println!("\nThere is no schema: any setting is passed on.");
+        say("\nThere is no schema: any setting is passed on.");
         return;
     };
     // what must be said first, then in the schema's order

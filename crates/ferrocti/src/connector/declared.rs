@@ -17,7 +17,7 @@ use super::settings;
 use crate::{
     cli::{ApplyArgs, RemoteArgs, SecretSource},
     client::Client,
-    print::{list, number, show, text},
+    print::{list, number, say, show, text},
 };
 
 const PLAN: &str = "query Plan($file: String!, $secrets: [DeclaredSecretInput!]) { connectorsPlan(file: $file, secrets: $secrets) {
@@ -81,9 +81,13 @@ pub fn plan(file: &Path, remote: &RemoteArgs) -> Result<()> {
     let client = Client::new(remote)?;
     let plan = ask(&client, &Given::read(file)?)?;
     show(remote, &json!({ "plan": plan }), |data| {
-        print!("{}", render(&data["plan"]));
+        say(render(&data["plan"]));
     });
-    Ok(())
+    let problems = list(&plan["steps"]).filter(|step| step["action"] == "problem");
+    match problems.count() {
+        0 => Ok(()),
+        count => bail!("{count} of the connectors cannot be what the file says"),
+    }
 }
 
 fn ask(client: &Client, given: &Given) -> Result<Value> {
@@ -98,11 +102,12 @@ pub fn apply(args: &ApplyArgs) -> Result<()> {
     let plan = ask(&client, &given)?;
     let json = args.remote.json;
     if !json {
-        print!("{}", render(&plan));
+        say(render(&plan));
     }
     if plan["changed"] != true {
         if json {
-            println!("{}", json!({ "plan": plan, "result": null }));
+            // the same form as when something is done
+            say(json!({ "applied": { "steps": plan["steps"], "failures": [] } }));
         }
         return Ok(());
     }
@@ -128,12 +133,18 @@ pub fn apply(args: &ApplyArgs) -> Result<()> {
     let variables = json!({ "file": given.text, "secrets": given.secrets(), "hash": plan["hash"], "removals": args.allow_removals });
     let result = client.call(APPLY, variables)?["connectorsApply"].take();
     let failures: Vec<String> = list(&result["failures"])
-        .map(|failure| format!("{}: {}", text(&failure["name"]), text(&failure["error"])))
+        .map(|failure| {
+            format!(
+                "{}: {}",
+                text(&failure["name"]),
+                indented(&failure["error"])
+            )
+        })
         .collect();
     if json {
-        println!("{}", json!({ "plan": plan, "result": result }));
+        say(json!({ "applied": result }));
     } else {
-        println!("{} done", done(&result));
+        say(format_args!("{} done", done(&result)));
     }
     if !failures.is_empty() {
         bail!(
@@ -173,7 +184,7 @@ fn render(plan: &Value) -> String {
             "create" => out.push_str(&format!("+ {name}\n")),
             "change" => out.push_str(&format!("~ {name}\n")),
             "remove" => out.push_str(&format!("- {name}\n")),
-            "problem" => out.push_str(&format!("! {name}: {}\n", text(&step["problem"]))),
+            "problem" => out.push_str(&format!("! {name}: {}\n", indented(&step["problem"]))),
             _ if list(&step["notices"]).next().is_none() => {}
             _ => out.push_str(&format!("  {name}\n")),
         }
@@ -206,7 +217,15 @@ fn render(plan: &Value) -> String {
     } else {
         out.push_str("everything is as the file says\n");
     }
+    out.truncate(out.trim_end().len());
     out
+}
+
+/// A text of several lines, with all but the first indented.
+fn indented(value: &Value) -> String {
+    let lines = value.as_str().unwrap_or_default().lines();
+    let lines: Vec<String> = lines.map(|line| text(&json!(line))).collect();
+    lines.join("\n    ")
 }
 
 #[cfg(test)]
@@ -223,7 +242,7 @@ mod tests {
                     { "path": "settings.SCOPE", "before": "a", "after": "a,b" }, { "path": "settings.OLD", "before": "1", "after": null }
                 ], "notices": ["X is left out"] },
                 { "action": "keep", "name": "Same", "changes": [], "notices": [] },
-                { "action": "problem", "name": "Odd", "changes": [], "notices": [], "problem": "no catalog has `odd`" },
+                { "action": "problem", "name": "Odd", "changes": [], "notices": [], "problem": "wrong:\nA: a value is required\u{1b}" },
                 { "action": "remove", "name": "Gone", "changes": [], "notices": [] }
             ]
         });
@@ -231,9 +250,9 @@ mod tests {
             render(&plan),
             "+ New\n    contract: mitre\n\
              ~ Feed\n    settings.SCOPE: a -> a,b\n    settings.OLD: 1 -> nothing\n    note: X is left out\n\
-             ! Odd: no catalog has `odd`\n\
+             ! Odd: wrong:\n    A: a value is required\u{fffd}\n\
              - Gone\n\
-             1 to create, 1 to change, 1 to remove, 1 unchanged, 1 with a problem\n"
+             1 to create, 1 to change, 1 to remove, 1 unchanged, 1 with a problem"
         );
         let same = json!({ "changed": false, "removals": 0, "steps": [] });
         assert!(render(&same).contains("as the file says"));

@@ -15,7 +15,7 @@ use crate::{
     cli::{ConnectorCommand, OneArgs, RemoteArgs, StateCommand},
     client::Client,
     lookup::{self, Kind},
-    print::{list, number, show, table, text},
+    print::{list, number, say, show, table, text},
     sample,
 };
 use watch::Goal;
@@ -69,7 +69,7 @@ pub fn run(command: &ConnectorCommand) -> Result<()> {
         ConnectorCommand::Plan { file, remote } => declared::plan(file, remote),
         ConnectorCommand::Apply(args) => declared::apply(args),
         ConnectorCommand::State(command) => state(command),
-        ConnectorCommand::Delete { connector, remote } => delete(connector, remote),
+        ConnectorCommand::Delete(one) => delete(one),
         ConnectorCommand::Sample => sample::run(),
     }
 }
@@ -145,19 +145,32 @@ fn tell(
     let notices: Vec<&Value> = list(notices).collect();
     let data = json!({ "connector": connector, "notices": notices });
     show(remote, &data, |data| {
-        println!("{}", sentence(&data["connector"]));
+        say(sentence(&data["connector"]));
         for notice in list(&data["notices"]) {
-            println!("  note: {}", text(notice));
+            say(format_args!("  note: {}", text(notice)));
         }
     });
 }
 
-fn delete(called: &str, remote: &RemoteArgs) -> Result<()> {
-    let client = Client::new(remote)?;
-    let id = find(&client, called)?;
+fn delete(one: &OneArgs) -> Result<()> {
+    let client = Client::new(&one.remote)?;
+    let id = find(&client, &one.connector)?;
+    let connector = watch::ask(&client, &id)?;
+    let managed = connector["is_managed"] == true;
     let data = client.call(DELETE, json!({ "id": id }))?;
-    show(remote, &data, |_| {
-        println!("removed {called} with its queues, works and state");
+    if managed && one.wait.wait {
+        watch::until_gone(&client, &id, &view::name(&connector), one.wait.timeout)?;
+    }
+    show(&one.remote, &data, |_| {
+        let name = view::name(&connector);
+        say(format_args!(
+            "removed {name} with its queues, works and state{}",
+            match (managed, one.wait.wait) {
+                (true, true) => "; nothing of it runs any more",
+                (true, false) => "; its composer removes what runs of it",
+                (false, _) => "",
+            }
+        ));
     });
     Ok(())
 }
@@ -193,10 +206,10 @@ fn state(command: &StateCommand) -> Result<()> {
             let id = find(&client, connector)?;
             let data = client.call(RESTORE, json!({ "id": id, "version": version }))?;
             show(remote, &data, |data| {
-                println!(
+                say(format_args!(
                     "state is now {}; the connector gets it when it starts next",
                     text(&data["connectorStateRestore"]["connector_state"])
-                );
+                ));
             });
         }
         StateCommand::Reset { connector, remote } => {
@@ -204,9 +217,7 @@ fn state(command: &StateCommand) -> Result<()> {
             let id = find(&client, connector)?;
             let data = client.call(RESET, json!({ "id": id }))?;
             show(remote, &data, |_| {
-                println!(
-                    "the connector starts from the beginning; its former state is in the history"
-                );
+                say("the connector starts from the beginning; its former state is in the history");
             });
         }
     }

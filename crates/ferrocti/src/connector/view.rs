@@ -7,7 +7,7 @@ use super::{find, watch};
 use crate::{
     cli::RemoteArgs,
     client::Client,
-    print::{cut, facts, list, number, show, size, table, text, yes},
+    print::{cut, facts, list, number, say, show, size, table, text, yes},
 };
 
 const LIST: &str = "query Connectors { connectors {
@@ -77,9 +77,13 @@ pub fn list_all(managed: bool, remote: &RemoteArgs) -> Result<()> {
             ["amber", "red"].contains(&connector["health"]["level"].as_str().unwrap_or_default())
         });
         for connector in troubled {
-            println!("\n{} is {}", name(connector), state(connector));
+            say(format_args!(
+                "\n{} is {}",
+                name(connector),
+                state(connector)
+            ));
             for reason in list(&connector["health"]["reasons"]) {
-                println!("  {}", text(reason));
+                say(format_args!("  {}", text(reason)));
             }
         }
     });

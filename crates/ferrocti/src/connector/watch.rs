@@ -10,7 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::view;
-use crate::{cli::WaitArgs, client::Client, print::text, wait};
+use crate::{
+    cli::WaitArgs,
+    client::Client,
+    print::{list, text},
+    wait,
+};
 
 const CONNECTOR: &str = "query Connector($id: String!) { connector(id: $id) {
   id name title connector_type active is_managed connector_user_id connector_user { name } updated_at
@@ -20,6 +25,9 @@ const CONNECTOR: &str = "query Connector($id: String!) { connector(id: $id) {
   rolled_back { number reason at } manager_secret_keys manager_contract_configuration { key value } manager_contract_definition
   update_available latest_compatible_version has_newer_incompatible_version manager_connector_uptime
   connector_info { buffering last_run_datetime next_run_datetime } connector_queue_details { messages_number messages_size } } }";
+
+const LEAVING: &str =
+    "{ connectorManagers { id name blocked tombstones { connector_id approved } } }";
 
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +104,41 @@ pub fn outcome(
     })?;
     progress.end();
     Ok(connector)
+}
+
+/// How long a composer has to remove what runs, before what holds it back is told as the outcome.
+const REMOVAL: Duration = Duration::from_secs(3);
+
+/// Waits until the composer has removed what ran of a deleted connector.
+pub fn until_gone(client: &Client, id: &str, name: &str, timeout: u64) -> Result<()> {
+    let begun = Instant::now();
+    wait::until(|| {
+        let data = client.call(LEAVING, json!({}))?;
+        let Some(blocked) = leaving(&data, id) else {
+            return Ok(Some(()));
+        };
+        let waited = begun.elapsed();
+        if let (Some(why), true) = (blocked, waited >= REMOVAL) {
+            bail!(
+                "{name} is removed from the platform, and its composer has not removed what runs of it: {why}"
+            );
+        }
+        if waited >= Duration::from_secs(timeout) {
+            bail!(
+                "{name} is removed from the platform, and its composer has not removed what runs of it after {timeout} s; `ferrocti composer list` may tell more"
+            );
+        }
+        Ok(None)
+    })
+}
+
+/// Whether a composer still has to remove a connector, and what holds it back.
+fn leaving(data: &Value, id: &str) -> Option<Option<String>> {
+    let composer = list(&data["connectorManagers"]).find(|composer| {
+        list(&composer["tombstones"]).any(|tombstone| tombstone["connector_id"] == *id)
+    })?;
+    let blocked = composer["blocked"].as_str().filter(|why| !why.is_empty());
+    Some(blocked.map(|why| text(&json!(why))))
 }
 
 /// Whether a connector is what it shall be, or will not be.
@@ -232,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn a_deleted_connector_is_gone_when_no_composer_has_it_to_remove() {
+        let data = json!({ "connectorManagers": [
+            { "name": "a", "blocked": null, "tombstones": [] },
+            { "name": "b", "blocked": "4 removals wait", "tombstones": [{ "connector_id": "1" }] },
+            { "name": "c", "blocked": "", "tombstones": [{ "connector_id": "2" }] }
+        ] });
+        assert_eq!(
+            leaving(&data, "1"),
+            Some(Some("4 removals wait".to_owned()))
+        );
+        assert_eq!(leaving(&data, "2"), Some(None));
+        assert_eq!(leaving(&data, "3"), None);
+    }
+
+    #[test]
     fn what_is_waited_for_follows_from_what_was_asked_for() {
         for (requested, goal) in [
             ("starting", Goal::Running),
@@ -245,6 +303,6 @@ mod tests {
 
     #[test]
     fn the_platform_understands_what_it_is_asked() {
-        crate::client::served::takes(&[CONNECTOR]);
+        crate::client::served::takes(&[CONNECTOR, LEAVING]);
     }
 }
