@@ -310,17 +310,21 @@ impl Tx<'_> {
         let mut seq: i64 = self
             .sql("SELECT coalesce(max(seq), 0) FROM connector_log WHERE connector = ?1")?
             .query_row([connector], |row| row.get(0))?;
-        let first = seq;
-        for line in lines {
+        let lines: Vec<&str> = lines.into_iter().collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        // what would be forgotten at once is only counted
+        let kept = usize::try_from(LOG_LINES).unwrap_or(usize::MAX);
+        let skipped = lines.len().saturating_sub(kept);
+        seq += i64::try_from(skipped).unwrap_or(i64::MAX);
+        for line in &lines[skipped..] {
             seq += 1;
             let line = &line[..line.floor_char_boundary(LOG_LINE)];
             self.sql(
                 "INSERT INTO connector_log(connector, seq, at, line) VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(params![connector, seq, now, line])?;
-        }
-        if seq == first {
-            return Ok(());
         }
         self.sql("DELETE FROM connector_log WHERE connector = ?1 AND seq <= ?2")?
             .execute(params![connector, seq - LOG_LINES])?;

@@ -11,6 +11,8 @@ use crate::{ConnectorError, Connectors, managed::Managed};
 
 /// Longest id and longest name, in characters.
 const MAX_TEXT: usize = 200;
+/// Longest PEM, and longest text of what a composer says of itself, in bytes.
+const MAX_PAPERS: usize = 8 << 10;
 /// Without a sign of life for so long, a composer that speaks our protocol is away; it says something every minute at least.
 const SILENT: Millis = 2 * 60 * 1000;
 /// The same for upstream's, as its clients know it.
@@ -65,6 +67,15 @@ impl Connectors {
                     "the {what} of a composer has 2 to {MAX_TEXT} characters and no control characters"
                 )));
             }
+        }
+        let about = new
+            .about
+            .as_ref()
+            .map_or(0, |about| about.to_string().len());
+        if about > MAX_PAPERS || new.public_key.len() > MAX_PAPERS {
+            return Err(ConnectorError::Invalid(format!(
+                "the key of a composer and what it says of itself have {MAX_PAPERS} bytes at most"
+            )));
         }
         let key_id = PublicKey::from_pem(&new.public_key)?.id();
         let (composer, news) = self.store.write(|tx| {

@@ -26,7 +26,7 @@ impl Connectors {
     ) -> Result<Connector, ConnectorError> {
         let acting = acting.into();
         let connector = self.store.write(|tx| {
-            let (mut connector, mut managed) = manageable(tx, &acting, id)?;
+            let (mut connector, mut managed) = steerable(tx, &acting, id)?;
             managed.requested = requested;
             managed.requested_at = tx.now();
             save(tx, &mut connector, &managed)?;
@@ -54,7 +54,7 @@ impl Connectors {
     ) -> Result<Connector, ConnectorError> {
         let acting = acting.into();
         let connector = self.store.write(|tx| {
-            let (mut connector, mut managed) = manageable(tx, &acting, id)?;
+            let (mut connector, mut managed) = steerable(tx, &acting, id)?;
             let now = tx.now();
             managed.restarted_at = Some(now);
             managed.requested = RequestedStatus::Starting;
@@ -145,12 +145,24 @@ pub(crate) fn manageable(
     acting: &Acting<'_>,
     id: &str,
 ) -> Result<(Connector, Managed), ConnectorError> {
+    let (connector, _) = steerable(snapshot, acting, id)?;
+    let managed = Managed::of(snapshot, &connector)?
+        .ok_or_else(|| ConnectorError::NotManaged(connector.name.clone()))?;
+    Ok((connector, managed))
+}
+
+/// The same without its definition, which may be unreadable: it can be stopped nevertheless.
+fn steerable(
+    snapshot: &Snapshot<'_>,
+    acting: &Acting<'_>,
+    id: &str,
+) -> Result<(Connector, Managed), ConnectorError> {
     // not even a connector's own user: what it is allowed to do is to run, not to say what runs
     may(acting.actor, Action::Use(names::MODULES_MANAGE))?;
     known(snapshot, id)
 }
 
-/// The managed connector of an id, for its composer and for whoever may manage connectors.
+/// The managed connector of an id without its definition, for its composer and for whoever may manage connectors.
 fn composed(
     snapshot: &Snapshot<'_>,
     acting: &Acting<'_>,
@@ -171,7 +183,7 @@ fn known(snapshot: &Snapshot<'_>, id: &str) -> Result<(Connector, Managed), Conn
     let connector = snapshot
         .connector(id)?
         .ok_or_else(|| ConnectorError::NotFound(id.to_owned()))?;
-    let managed = Managed::of(snapshot, &connector)?
+    let managed = Managed::without_definition(&connector)?
         .ok_or_else(|| ConnectorError::NotManaged(connector.name.clone()))?;
     Ok((connector, managed))
 }

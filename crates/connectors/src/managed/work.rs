@@ -120,7 +120,7 @@ impl Connectors {
         &self,
         snapshot: &Snapshot<'_>,
         connector: Connector,
-        managed: Result<Managed, ConnectorError>,
+        managed: Result<Managed, Unreadable>,
         now: Millis,
     ) -> Result<Assigned, ConnectorError> {
         let reported = Reported::of(snapshot, &connector.id)?;
@@ -131,12 +131,12 @@ impl Connectors {
         let managed = match managed {
             Ok(managed) => managed,
             // what runs of it runs on, and nobody else waits for somebody to look at it
-            Err(error) => {
+            Err(Unreadable { requested, error }) => {
                 tracing::error!(connector = %connector.id, %error, "a managed connector cannot be read");
                 return Ok(Assigned {
                     hash: reported.map(|reported| reported.hash).unwrap_or_default(),
-                    requested: RequestedStatus::Starting,
-                    obstacle: Some(format!("{error}; roll it back or deploy it again")),
+                    requested,
+                    obstacle: Some(format!("{error}; delete it and deploy it again")),
                     launch: Launch::Image {
                         image: String::new(),
                     },
@@ -171,8 +171,7 @@ impl Connectors {
     /// that there is no short answer: a caller that is no composer is refused.
     ///
     /// # Errors
-    /// [`ConnectorError::Denied`] for who neither is a composer nor holds `SETTINGS_SETACCESSES`; [`ConnectorError::Refused`] for who holds it and
-    /// has not registered.
+    /// [`ConnectorError::Denied`] for who can be no composer; [`ConnectorError::Refused`] for who has not registered.
     pub fn listing_for<'a>(
         &self,
         acting: impl Into<Acting<'a>>,
@@ -182,7 +181,10 @@ impl Connectors {
             Ok::<_, ConnectorError>(snapshot.composer_of(acting.actor.user_row)?)
         })?;
         let Some(composer) = composer else {
-            may(acting.actor, Action::Use(names::SET_ACCESSES))?;
+            may(
+                acting.actor,
+                Action::Any(&[names::SET_ACCESSES, names::CONNECTOR_API]),
+            )?;
             return Err(ConnectorError::Refused(
                 "this user is no composer: register with registerConnectorsManager first. Nothing is listed, so that nobody takes it for a list without connectors."
                     .to_owned(),
@@ -196,7 +198,7 @@ impl Connectors {
                 .into_iter()
                 .map(|(connector, managed)| {
                     // a list without it, or with less of it, would make the composer destroy what runs
-                    let managed = managed?;
+                    let managed = managed.map_err(|unreadable| unreadable.error)?;
                     let configuration = managed.environment(&connector, &self.proxy);
                     Ok(Listed {
                         hash: managed.hash_of(&configuration, &connector),
@@ -275,15 +277,23 @@ impl Connectors {
 }
 
 /// A connector with what it shall be, or why that cannot be read.
-type Whole = (Connector, Result<Managed, ConnectorError>);
+type Whole = (Connector, Result<Managed, Unreadable>);
+
+/// A connector whose definition cannot be read.
+struct Unreadable {
+    requested: RequestedStatus,
+    error: ConnectorError,
+}
 
 /// The connectors of a composer with their definitions.
 fn whole(snapshot: &Snapshot<'_>, composer: &str) -> Result<Vec<Whole>, ConnectorError> {
     let assigned = composers::assigned(snapshot, composer)?;
     Ok(assigned
         .into_iter()
-        .filter_map(|(connector, _)| {
+        .filter_map(|(connector, light)| {
+            let requested = light.requested;
             let managed = Managed::of(snapshot, &connector).transpose()?;
+            let managed = managed.map_err(|error| Unreadable { requested, error });
             Some((connector, managed))
         })
         .collect())

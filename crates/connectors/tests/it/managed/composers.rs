@@ -101,6 +101,13 @@ fn registrations_that_do_not_fit_are_refused() {
             },
             "FUNCTIONAL_ERROR",
         ),
+        (
+            NewComposer {
+                about: Some("x".repeat(9000).into()),
+                ..composer("site-a")
+            },
+            "VALIDATION_ERROR",
+        ),
         (composer(" "), "VALIDATION_ERROR"),
         (composer("a\nb"), "VALIDATION_ERROR"),
         (

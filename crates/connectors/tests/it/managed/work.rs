@@ -76,12 +76,14 @@ fn who_is_no_composer_gets_an_error_and_never_an_empty_list() {
     fixture.composer("site-a");
     fixture.deployed("Feed");
     let connectors = &fixture.connectors;
-    let error = connectors.listing_for(&fixture.admin).unwrap_err();
-    assert!(
-        matches!(&error, ConnectorError::Refused(text) if text.contains("registerConnectorsManager"))
-    );
-    let service = fixture.service("Plain");
-    let error = connectors.listing_for(&service).unwrap_err();
+    for actor in [&fixture.admin, &fixture.service("Plain")] {
+        let error = connectors.listing_for(actor).unwrap_err();
+        assert!(
+            matches!(&error, ConnectorError::Refused(text) if text.contains("registerConnectorsManager"))
+        );
+    }
+    let nobody = fixture.user_with("nobody", &["MODULES"]);
+    let error = connectors.listing_for(&nobody).unwrap_err();
     assert_eq!(error.code(), "FORBIDDEN_ACCESS");
     let error = connectors.work_for(&fixture.admin, "site-z").unwrap_err();
     assert!(matches!(error, ConnectorError::UnknownComposer(_)));
@@ -173,6 +175,16 @@ fn a_definition_that_cannot_be_read_stops_nobody_else() {
         "never less of it"
     );
     fixture.report(&actor, "site-a", running(&broken.id, &hash));
+    fixture
+        .connectors
+        .request(&fixture.admin, &broken.id, RequestedStatus::Stopping)
+        .unwrap();
+    let work = fixture.connectors.work_for(&actor, "site-a").unwrap();
+    assert_eq!(work.connectors[0].requested, RequestedStatus::Stopping);
+    fixture
+        .connectors
+        .delete(&fixture.admin, &broken.id)
+        .unwrap();
 }
 
 #[test]
