@@ -30,7 +30,9 @@ impl Resolution<'_> {
                 return self.for_composer(&outcome.connector.id);
             }
             "managedConnectorEdit" => {
-                let outcome = connectors.configure(acting, input.needed("id")?, edited(&input)?)?;
+                let id = input.needed("id")?;
+                let outcome =
+                    connectors.configure(acting, id, edited(&input, self.extra_of(id)?)?)?;
                 return self.for_composer(&outcome.connector.id);
             }
             "updateConnectorRequestedStatus" => {
@@ -44,7 +46,8 @@ impl Resolution<'_> {
             }
             "managedConnectorDeploy" => connectors.deploy(acting, self.deployed(&input)?)?,
             "managedConnectorConfigure" => {
-                connectors.configure(acting, input.needed("id")?, configured(&input)?)?
+                let id = input.needed("id")?;
+                connectors.configure(acting, id, configured(&input, self.extra_of(id)?)?)?
             }
             "managedConnectorUpgrade" => {
                 let found = self.next_contract(id, call.text("version"))?;
@@ -111,11 +114,7 @@ impl Resolution<'_> {
     fn deployed(&self, input: &Input<'_>) -> Result<Deploy, Fault> {
         let version = input.text("version");
         let found = self.chosen(input, version)?;
-        let extra = if found.catalog == generic::CATALOG {
-            Extra::Keep
-        } else {
-            Extra::Ignore
-        };
+        let extra = extra_in(&found.catalog);
         let user = match input.text("user_id") {
             Some(user) => UserChoice::Existing(user.to_owned()),
             None => UserChoice::Automatic {
@@ -140,6 +139,13 @@ impl Resolution<'_> {
             pinned: input.truth("pinned").unwrap_or(version.is_some()),
             declared: false,
         })
+    }
+
+    /// What becomes of keys that the contract of a connector does not know, unless somebody says it.
+    fn extra_of(&self, id: &str) -> Result<Extra, Fault> {
+        let connector = self.read(|snapshot| Ok(snapshot.connector(id)?))?;
+        let catalog = connector.and_then(|connector| connector.catalog_id);
+        Ok(extra_in(&catalog.unwrap_or_default()))
     }
 
     /// The contract that a connector is made from.
@@ -214,8 +220,17 @@ impl Resolution<'_> {
     }
 }
 
+/// A contract of a catalog knows its keys; of a connector that is in none, nobody does.
+fn extra_in(catalog: &str) -> Extra {
+    if catalog == generic::CATALOG {
+        Extra::Keep
+    } else {
+        Extra::Ignore
+    }
+}
+
 /// What upstream's pages send for a change: everything that can be changed there.
-fn edited(input: &Input<'_>) -> Result<Change, Fault> {
+fn edited(input: &Input<'_>, extra: Extra) -> Result<Change, Fault> {
     Ok(Change {
         name: Some(input.needed("name")?.to_owned()),
         title: Some(input.needed("title")?.to_owned()),
@@ -225,18 +240,18 @@ fn edited(input: &Input<'_>) -> Result<Change, Fault> {
         configuration: Some(Configuration {
             given: input.given("manager_contract_configuration"),
             replace: true,
-            extra: Extra::Ignore,
+            extra,
         }),
         ..Change::default()
     })
 }
 
-fn configured(input: &Input<'_>) -> Result<Change, Fault> {
+fn configured(input: &Input<'_>, extra: Extra) -> Result<Change, Fault> {
     let owned = |name: &str| input.text(name).map(str::to_owned);
     let configuration = input.get("configuration").map(|_| Configuration {
         given: input.given("configuration"),
         replace: false,
-        extra: input.extra().unwrap_or(Extra::Ignore),
+        extra: input.extra().unwrap_or(extra),
     });
     Ok(Change {
         name: owned("name"),

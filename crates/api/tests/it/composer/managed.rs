@@ -422,6 +422,15 @@ fn an_image_and_a_command_without_a_contract_are_deployed() {
         setting(&mine["configuration"], "CONNECTOR_TYPE").unwrap()["value"],
         "INTERNAL_ENRICHMENT"
     );
+    // a change keeps unknown keys as the deployment did
+    let input = json!({ "id": mine["id"], "configuration": [{ "key": "MORE", "value": "1" }] });
+    world.run(CONFIGURE, json!({ "input": input }));
+    let again = self::work(&world, &token);
+    let list = again["connectors"].as_array().unwrap();
+    let changed = list.iter().find(|one| one["id"] == mine["id"]).unwrap();
+    for key in ["MORE", "ANYTHING"] {
+        assert!(setting(&changed["configuration"], key).is_some(), "{key}");
+    }
     let script: Value = serde_json::from_str(named("script")["launch"].as_str().unwrap()).unwrap();
     assert_eq!(script["command"], json!(["python", "main.py"]));
     let missing = json!({ "name": "Other", "generic": { "title": "O", "type": "STREAM", "launch": { "image": "x" }, "secrets": ["KEY"] } });
