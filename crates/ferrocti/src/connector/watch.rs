@@ -114,13 +114,14 @@ pub fn until_gone(client: &Client, id: &str, name: &str, timeout: u64) -> Result
     let begun = Instant::now();
     wait::until(|| {
         let data = client.call(LEAVING, json!({}))?;
-        let Some(blocked) = leaving(&data, id) else {
+        let Some((composer, blocked)) = leaving(&data, id) else {
             return Ok(Some(()));
         };
         let waited = begun.elapsed();
         if let (Some(why), true) = (blocked, waited >= REMOVAL) {
             bail!(
-                "{name} is removed from the platform, and its composer has not removed what runs of it: {why}"
+                "{name} is removed from the platform, and its composer has not removed what runs of it: {why}; \
+                 `ferrocti composer approve {composer}` agrees to removals that are held back"
             );
         }
         if waited >= Duration::from_secs(timeout) {
@@ -132,13 +133,13 @@ pub fn until_gone(client: &Client, id: &str, name: &str, timeout: u64) -> Result
     })
 }
 
-/// Whether a composer still has to remove a connector, and what holds it back.
-fn leaving(data: &Value, id: &str) -> Option<Option<String>> {
+/// The id of the composer that still has to remove a connector, and what holds it back.
+fn leaving(data: &Value, id: &str) -> Option<(String, Option<String>)> {
     let composer = list(&data["connectorManagers"]).find(|composer| {
         list(&composer["tombstones"]).any(|tombstone| tombstone["connector_id"] == *id)
     })?;
     let blocked = composer["blocked"].as_str().filter(|why| !why.is_empty());
-    Some(blocked.map(|why| text(&json!(why))))
+    Some((text(&composer["id"]), blocked.map(|why| text(&json!(why)))))
 }
 
 /// Whether a connector is what it shall be, or will not be.
@@ -277,15 +278,15 @@ mod tests {
     #[test]
     fn a_deleted_connector_is_gone_when_no_composer_has_it_to_remove() {
         let data = json!({ "connectorManagers": [
-            { "name": "a", "blocked": null, "tombstones": [] },
-            { "name": "b", "blocked": "4 removals wait", "tombstones": [{ "connector_id": "1" }] },
-            { "name": "c", "blocked": "", "tombstones": [{ "connector_id": "2" }] }
+            { "id": "a", "blocked": null, "tombstones": [] },
+            { "id": "b", "blocked": "4 removals wait", "tombstones": [{ "connector_id": "1" }] },
+            { "id": "c", "blocked": "", "tombstones": [{ "connector_id": "2" }] }
         ] });
         assert_eq!(
             leaving(&data, "1"),
-            Some(Some("4 removals wait".to_owned()))
+            Some(("b".to_owned(), Some("4 removals wait".to_owned())))
         );
-        assert_eq!(leaving(&data, "2"), Some(None));
+        assert_eq!(leaving(&data, "2"), Some(("c".to_owned(), None)));
         assert_eq!(leaving(&data, "3"), None);
     }
 
