@@ -15,7 +15,7 @@ use super::{
     dotenv::{self, Around},
     interpolate::{Outcome, Uninterpolated, interpolate},
     path::{join, parent},
-    tree::{Data, Tree, generic, merge_service},
+    tree::{Data, Tree, merge_files, merge_service},
 };
 
 /// How many files may be read for one project.
@@ -681,27 +681,4 @@ fn services_of<'n>(pairs: &'n [yaml::Pair], file: &str) -> Result<&'n [yaml::Pai
             "write `NAME:` and below it the settings of the service",
         )),
     }
-}
-
-fn merge_files(base: &Tree, over: &Tree) -> Tree {
-    let mut out = base.clone();
-    for (key, value) in over.pairs() {
-        let Some(old) = base.get(key) else {
-            out.set(key, value.clone());
-            continue;
-        };
-        if key == "services" {
-            let mut services = old.clone();
-            for (name, service) in value.pairs() {
-                match old.get(name) {
-                    Some(old) => services.set(name, merge_service(old, service)),
-                    None => services.set(name, service.clone()),
-                }
-            }
-            out.set(key, services);
-        } else {
-            out.set(key, generic(old, value));
-        }
-    }
-    out
 }

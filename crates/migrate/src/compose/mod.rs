@@ -12,7 +12,9 @@ pub mod dotenv;
 pub mod interpolate;
 mod load;
 mod path;
+mod rest;
 mod scalar;
+mod seen;
 mod service;
 mod tree;
 

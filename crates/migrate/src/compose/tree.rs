@@ -165,6 +165,30 @@ impl Tree {
     }
 }
 
+/// A file on top of another.
+pub(super) fn merge_files(base: &Tree, over: &Tree) -> Tree {
+    let mut out = base.clone();
+    for (key, value) in over.pairs() {
+        let Some(old) = base.get(key) else {
+            out.set(key, value.clone());
+            continue;
+        };
+        if key == "services" {
+            let mut services = old.clone();
+            for (name, service) in value.pairs() {
+                match old.get(name) {
+                    Some(old) => services.set(name, merge_service(old, service)),
+                    None => services.set(name, service.clone()),
+                }
+            }
+            out.set(key, services);
+        } else {
+            out.set(key, generic(old, value));
+        }
+    }
+    out
+}
+
 /// A service on top of another: of a later file, or of one that extends it.
 pub(super) fn merge_service(base: &Tree, over: &Tree) -> Tree {
     let mut out = base.clone();
@@ -173,7 +197,8 @@ pub(super) fn merge_service(base: &Tree, over: &Tree) -> Tree {
         merge_key(&mut out, key, value, |base| match key.as_str() {
             "command" | "entrypoint" => value.clone(),
             "environment" | "labels" | "annotations" | "sysctls" => keyed(base, value),
-            "env_file" | "dns" | "dns_search" | "tmpfs" => listed(base, value),
+            "env_file" => once(&listed(base, value)),
+            "dns" | "dns_search" | "tmpfs" => listed(base, value),
             "volumes" => by_target(base, value, ""),
             "secrets" => by_target(base, value, "/run/secrets/"),
             "configs" => by_target(base, value, "/"),
@@ -193,7 +218,7 @@ pub(super) fn merge_service(base: &Tree, over: &Tree) -> Tree {
 }
 
 /// Everything else: maps key by key, lists one after the other, and of texts the later.
-pub(super) fn generic(base: &Tree, over: &Tree) -> Tree {
+fn generic(base: &Tree, over: &Tree) -> Tree {
     match (&base.data, &over.data) {
         (Data::Map(_), Data::Map(pairs)) => {
             let mut out = base.clone();
@@ -227,7 +252,7 @@ fn merge_key(out: &mut Tree, key: &str, value: &Tree, merge: impl FnOnce(&Tree) 
 }
 
 /// `K=V` in a list or `K: V` in a map: as a map, where a name alone has no value.
-pub(super) fn keyed(base: &Tree, over: &Tree) -> Tree {
+fn keyed(base: &Tree, over: &Tree) -> Tree {
     let mut out = Tree::new(over.at.clone(), Data::Map(Vec::new()));
     for tree in [base, over] {
         match &tree.data {
@@ -259,6 +284,23 @@ fn listed(base: &Tree, over: &Tree) -> Tree {
     let mut items = all(base);
     items.extend(all(over));
     Tree::new(over.at.clone(), Data::List(items))
+}
+
+/// A list of files in which each file stands once, where it stood first.
+fn once(list: &Tree) -> Tree {
+    let mut out: Vec<Tree> = Vec::new();
+    for item in list.items() {
+        let path = |item: &Tree| {
+            item.text()
+                .or_else(|| item.text_of("path"))
+                .map(str::to_owned)
+        };
+        match out.iter_mut().find(|other| path(other) == path(item)) {
+            Some(old) => *old = item.clone(),
+            None => out.push(item.clone()),
+        }
+    }
+    Tree::new(list.at.clone(), Data::List(out))
 }
 
 /// A list of names as a map without values.

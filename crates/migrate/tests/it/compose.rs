@@ -160,6 +160,7 @@ fn value<'p>(project: &'p Project, name: &str, key: &str) -> Option<&'p str> {
 #[test]
 fn fixtures_are_read_as_docker_compose_reads_them() {
     let mut held = 0;
+    let mut differ = Vec::new();
     for entry in fs::read_dir(fixtures()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -184,11 +185,15 @@ fn fixtures_are_read_as_docker_compose_reads_them() {
         );
         for (service, expected) in &expected {
             for (key, expected) in expected.as_object().unwrap() {
-                assert_eq!(&got[service][key], expected, "{name}: {service}: {key}");
+                let got = &got[service][key];
+                if got != expected {
+                    differ.push(format!("{name}: {service}: {key}:\n  {got}\n  {expected}"));
+                }
             }
         }
         held += 1;
     }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
     assert!(held >= 16, "{held}");
 }
 

@@ -3,12 +3,14 @@
 //! Nothing that the connector finds today is lost: what the contract does not know is kept as additional environment. Nothing is corrected silently:
 //! a value is changed only where the connector reads both alike, and told, or where somebody accepts it.
 
+mod differences;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferrocti_catalog::{
     Contract, Given, Secret,
     check::check,
-    environment::{Proxy, Variable},
+    environment::Proxy,
     schema::{Kind, Property, Schema},
     secret::{MASK, is_secret_name},
 };
@@ -17,6 +19,8 @@ use crate::{
     compose::{self, Place},
     recognise::is_placeholder,
 };
+
+pub use differences::{Change, Difference, differences};
 
 /// One variable that the connector finds today.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -387,6 +391,10 @@ impl<'a> Work<'a> {
                 }
             }
         }
+        if value.is_empty() {
+            key.fate = Fate::Dropped;
+            return;
+        }
         let problems = check(property, value.expose());
         if !problems.is_empty() {
             key.fate = Fate::Invalid {
@@ -562,19 +570,35 @@ fn suggestion(property: &Property, value: &str) -> Option<Suggestion> {
             .then(|| suggest(meant, "booleans are written `true` or `false`", alike))
             .flatten();
     }
+    let canonical = |text: &str| -> String {
+        let text = text.trim();
+        match text.parse::<i128>() {
+            Ok(number) if property.kind == Kind::Integer => number.to_string(),
+            _ => text.to_owned(),
+        }
+    };
     for quote in ['"', '\''] {
         let inside = value
             .strip_prefix(quote)
             .and_then(|rest| rest.strip_suffix(quote));
         if let Some(inside) = inside {
-            return suggest(inside.trim(), "the quotes are part of the value", false);
+            return suggest(
+                &canonical(inside),
+                "the quotes are part of the value",
+                false,
+            );
         }
     }
-    if value.trim() != value {
-        let typed = !matches!(property.kind, Kind::Text | Kind::Any);
-        return suggest(value.trim(), "there are spaces around the value", typed);
+    let meant = canonical(value);
+    if meant == value {
+        return None;
     }
-    None
+    let typed = !matches!(property.kind, Kind::Text | Kind::Any);
+    if meant == value.trim() {
+        suggest(&meant, "there are spaces around the value", typed)
+    } else {
+        suggest(&meant, "whole numbers are written plainly", true)
+    }
 }
 
 /// The key that a deprecated one was replaced by: the one other key of the contract that its description names.
@@ -626,117 +650,4 @@ fn similar(key: &str, schema: &Schema) -> Option<String> {
         .iter()
         .find(|property| bare(&property.key) == wanted)
         .map(|property| property.key.clone())
-}
-
-/// How a variable differs between today and afterwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It is new.
-    Added,
-    /// It is gone.
-    Removed,
-    /// It has another value.
-    Changed,
-}
-
-/// A difference between the environment of today and the new one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The variable.
-    pub key: String,
-    /// How it differs.
-    pub change: Change,
-    /// Why; `None`: nobody has planned it, so the connector must not be started with it.
-    pub reason: Option<&'static str>,
-}
-
-/// What differs between the environment of today and the one that the new instance would find; everything that is planned has its reason.
-#[must_use]
-pub fn differences(old: &[Found], new: &[Variable], mapping: &Mapping) -> Vec<Difference> {
-    let mut before: BTreeMap<&str, &Secret> = BTreeMap::new();
-    for found in old {
-        before.insert(&found.key, &found.value);
-    }
-    let mut after: BTreeMap<&str, &Secret> = BTreeMap::new();
-    for variable in new {
-        after.insert(&variable.key, &variable.value);
-    }
-    let keys: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
-    keys.into_iter()
-        .filter_map(|key| {
-            let (old, new) = (before.get(key), after.get(key));
-            let change = match (old, new) {
-                (None, Some(_)) => Change::Added,
-                (Some(_), None) => Change::Removed,
-                (Some(old), Some(new)) if old != new => Change::Changed,
-                _ => return None,
-            };
-            Some(Difference {
-                key: key.to_owned(),
-                change,
-                reason: reason(key, change, old.copied(), new.copied(), mapping),
-            })
-        })
-        .collect()
-}
-
-fn reason(
-    key: &str,
-    change: Change,
-    old: Option<&Secret>,
-    new: Option<&Secret>,
-    mapping: &Mapping,
-) -> Option<&'static str> {
-    match key {
-        "OPENCTI_URL" => return Some("the composer says how connectors reach the platform"),
-        "OPENCTI_TOKEN" => {
-            return Some("the new instance gets a token of its own, of the same user");
-        }
-        "OPENCTI_CONFIG_HASH" => return Some("the composer recognises its instances by it"),
-        "CONNECTOR_NAME" => {
-            return Some("the platform gives the name that the connector is registered with");
-        }
-        "CONNECTOR_TYPE" if change == Change::Added => {
-            return Some("the platform gives the type, which is that of the image today");
-        }
-        "SSL_CERT_FILE"
-        | "REQUESTS_CA_BUNDLE"
-        | "NODE_EXTRA_CA_CERTS"
-        | "CURL_CA_BUNDLE"
-        | "NODE_TLS_REJECT_UNAUTHORIZED"
-            if change == Change::Added =>
-        {
-            return Some("the composer adds what belongs to the proxy");
-        }
-        _ if PROXY.contains(&key) => {
-            let own = mapping
-                .key(key)
-                .is_some_and(|key| key.fate == Fate::Kept(Kept::Proxy));
-            return (!own || change == Change::Added).then_some("the platform gives its own proxy");
-        }
-        _ => {}
-    }
-    let planned = mapping.key(key)?;
-    // what is planned is planned with this value and no other
-    if planned.value.as_ref() != new && change != Change::Removed {
-        return None;
-    }
-    match &planned.fate {
-        Fate::Default => Some("the contract's default is written out"),
-        Fate::Dropped => Some("it is empty, which counts as not set"),
-        Fate::LeftOut => Some("it was decided to leave it out"),
-        Fate::Renamed { .. } => None,
-        Fate::Mapped | Fate::Invalid { .. } | Fate::Kept(_) => match (&planned.suggestion, old) {
-            (Some(suggestion), _) if suggestion.taken => Some(suggestion.why),
-            (_, None) => {
-                Some("it takes over from a deprecated key, or was given for the migration")
-            }
-            (_, Some(_)) if change == Change::Changed => {
-                Some("another value was given for the migration")
-            }
-            _ if old.is_some_and(Secret::is_empty) => Some("it is empty, which counts as not set"),
-            _ => None,
-        },
-        Fate::GivenByPlatform | Fate::Missing { .. } => None,
-    }
 }
