@@ -288,7 +288,7 @@ impl Connectors {
                     &acting,
                     (
                         Scope::Update,
-                        if change.contract.is_some() {
+                        if managed.definition.version() != former.definition.version() {
                             "upgrades connector"
                         } else {
                             "configures connector"
@@ -542,6 +542,9 @@ pub(crate) fn differences(data: &mut Map<String, Value>, before: &Definition, af
     }
     if before.version() != after.version() {
         data.insert("version".to_owned(), after.version().into());
+    }
+    if before.launch != after.launch {
+        data.insert("launch".to_owned(), json!(after.launch));
     }
     if before.runtime != after.runtime {
         data.insert("runtime".to_owned(), "changed".into());

@@ -181,7 +181,7 @@ impl Connectors {
             return Ok(false);
         }
         let rejected = managed.hash(connector, &self.proxy);
-        let Some(target) = self.way_back(tx, composer, connector, managed, said)? else {
+        let Some(target) = self.way_back(tx, composer, connector, managed, &rejected)? else {
             return Ok(false);
         };
         let why = if said.reason.is_empty() {
@@ -221,38 +221,29 @@ impl Connectors {
         Ok(true)
     }
 
-    /// The definition to go back to: the one that the composer runs, else the one that ran well last, else the one before.
+    /// The definition to go back to: the one that ran well last, else the one before; never one that is the same under another number, and none
+    /// whose secrets the composer cannot open.
     fn way_back(
         &self,
         tx: &Tx<'_>,
         composer: &Composer,
         connector: &Connector,
         managed: &Managed,
-        said: &ConnectorReport,
+        rejected: &str,
     ) -> Result<Option<Version>, ConnectorError> {
-        let mut earlier: Vec<Version> = versions::history(tx, &connector.id, managed.number)?
-            .into_iter()
-            .filter(|version| {
-                !version.current
-                    && version
-                        .definition
-                        .sealed_for_another(&composer.key_id)
-                        .is_empty()
-            })
-            .collect();
-        let runs = earlier.iter().position(|version| {
+        let mut earlier = versions::history(tx, &connector.id, managed.number)?;
+        earlier.retain(|version| {
             let then = Managed {
                 definition: version.definition.clone(),
                 ..managed.clone()
             };
-            then.hash(connector, &self.proxy) == said.hash
+            let readable = then.definition.sealed_for_another(&composer.key_id);
+            readable.is_empty() && then.hash(connector, &self.proxy) != rejected
         });
-        let ran_well = || {
-            earlier
-                .iter()
-                .position(|version| managed.verified == Some(version.number))
-        };
-        let place = runs.or_else(ran_well).unwrap_or(0);
+        let ran_well = earlier
+            .iter()
+            .position(|version| managed.verified == Some(version.number));
+        let place = ran_well.unwrap_or(0);
         Ok((place < earlier.len()).then(|| earlier.swap_remove(place)))
     }
 }

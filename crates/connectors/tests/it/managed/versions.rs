@@ -293,6 +293,56 @@ fn a_version_that_the_composer_gave_up_is_given_up_here() {
 }
 
 #[test]
+fn the_way_back_leads_to_what_ran_well_and_not_to_the_same_fault() {
+    let fixture = Fixture::open();
+    let composer = fixture.composer("site-a");
+    let connector = fixture.deployed("Feed");
+    let id = connector.id.as_str();
+    let put = |version: &str| {
+        fixture
+            .connectors
+            .upgrade(&fixture.admin, id, "test", &contract(version))
+            .unwrap();
+        fixture.hash(id)
+    };
+    // 1 never ran, 2 did, 3 never ran, and 4 is what 1 was
+    let good = put("2.0.0");
+    fixture.report(&composer, "site-a", running(id, &good));
+    put("3.0.0");
+    let bad = put("1.0.0");
+    fixture.report(&composer, "site-a", rejected(id, &bad, &bad));
+    assert_eq!(fixture.hash(id), good);
+}
+
+#[test]
+fn where_nothing_ran_well_another_definition_than_the_rejected_one_is_tried() {
+    let fixture = Fixture::open();
+    let composer = fixture.composer("site-a");
+    let connector = fixture.deployed("Feed");
+    let id = connector.id.as_str();
+    let configure = |limit: &str| {
+        let change = Change {
+            configuration: Some(Configuration {
+                given: given(&[("FEED_LIMIT", limit)]),
+                replace: false,
+                extra: Default::default(),
+            }),
+            ..Change::default()
+        };
+        fixture
+            .connectors
+            .configure(&fixture.admin, id, change)
+            .unwrap();
+    };
+    configure("20");
+    let other = fixture.hash(id);
+    configure("10");
+    let bad = fixture.hash(id);
+    fixture.report(&composer, "site-a", rejected(id, &bad, &bad));
+    assert_eq!(fixture.hash(id), other, "definition 1 is the same as 3");
+}
+
+#[test]
 fn going_back_by_itself_happens_once() {
     let fixture = Fixture::open();
     let composer = fixture.composer("site-a");
