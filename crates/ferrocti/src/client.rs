@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::cli::RemoteArgs;
 
@@ -33,6 +34,14 @@ pub enum ClientError {
         url: String,
         /// HTTP status.
         status: u16,
+    },
+    /// The certificates cannot be used.
+    #[error("the certificates in {path} (SSL_CERT_FILE) cannot be used: {reason}")]
+    Certificates {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
     },
     /// The token opens nothing.
     #[error(
@@ -85,21 +94,27 @@ impl Client {
             .clone()
             .or_else(|| from_env("FERROCTI_TOKEN"))
             .ok_or(ClientError::NoToken)?;
-        Ok(Self::to(&url, &token, Duration::from_secs(600)))
+        Self::to(&url, &token, Duration::from_secs(600))
     }
 
-    /// A client for an address and a token; an answer may take as long as `patience`.
-    pub fn to(url: &str, token: &str, patience: Duration) -> Self {
+    /// A client for an address and a token; an answer may take as long as `patience`. The certificates in the file SSL_CERT_FILE are trusted in
+    /// place of the public ones; composers set it for connectors, too.
+    pub fn to(url: &str, token: &str, patience: Duration) -> Result<Self, ClientError> {
+        let roots = match std::env::var("SSL_CERT_FILE") {
+            Ok(path) if !path.is_empty() && url.starts_with("https://") => certificates(&path)?,
+            _ => RootCerts::WebPki,
+        };
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_global(Some(patience))
             .http_status_as_error(false)
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .user_agent(concat!("ferrocti/", env!("CARGO_PKG_VERSION")));
-        Self {
+        Ok(Self {
             agent: config.build().into(),
             url: url.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
-        }
+        })
     }
 
     /// Runs one operation and returns its `data`.
@@ -149,6 +164,41 @@ impl Client {
                 url: self.url.clone(),
                 status,
             }),
+        }
+    }
+}
+
+/// The certificates of a PEM file; other things in it are passed over.
+fn certificates(path: &str) -> Result<RootCerts, ClientError> {
+    let wrong = |reason: String| ClientError::Certificates {
+        path: path.to_owned(),
+        reason,
+    };
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let mut roots: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(error.to_string()))? {
+            roots.push(certificate);
+        }
+    }
+    if roots.is_empty() {
+        return Err(wrong("there is none in it".to_owned()));
+    }
+    Ok(RootCerts::from(roots))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_certificates_is_told_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = dir.path().join("empty.pem");
+        std::fs::write(&empty, "nothing\n").unwrap();
+        for path in [empty, dir.path().join("none.pem")] {
+            let told = certificates(path.to_str().unwrap()).unwrap_err();
+            assert!(told.to_string().contains(path.to_str().unwrap()), "{told}");
         }
     }
 }

@@ -306,6 +306,7 @@ impl<'a> Connector<'a> {
             ClientError::Unreachable { reason, .. } => Fault::Away(format!(
                 "cannot reach the platform at {url} (OPENCTI_URL): {reason}"
             )),
+            ClientError::Certificates { .. } => Fault::Away(error.to_string()),
             ClientError::NotAPlatform { status, .. } => Fault::Away(format!(
                 "{url} (OPENCTI_URL) does not answer like a platform (HTTP {status})"
             )),

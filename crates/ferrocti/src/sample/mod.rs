@@ -94,7 +94,7 @@ async fn supervise(settings: Settings, log: Log) -> Result<()> {
     let catch = |kind| signal(kind).context("cannot wait for signals");
     let mut terminate: Signal = catch(SignalKind::terminate())?;
     let mut interrupt: Signal = catch(SignalKind::interrupt())?;
-    let client = Client::to(&settings.url, settings.token.expose(), PATIENCE);
+    let client = Client::to(&settings.url, settings.token.expose(), PATIENCE)?;
     let (stop, stopped) = mpsc::channel::<()>();
     let (end, mut ended) = tokio::sync::oneshot::channel();
     thread::Builder::new()
