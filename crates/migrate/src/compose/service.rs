@@ -1,6 +1,6 @@
 //! From the merged tree to services: what each container finds.
 
-use ferrocti_catalog::{Secret, secret::is_secret_name};
+use ferrocti_catalog::Secret;
 
 use super::{
     Input, Limits, Place, Project, Service, Told, Unset, Variable, Words,
@@ -363,12 +363,7 @@ impl Reader<'_, '_> {
                         self.remark(
                             &value.at,
                             format!(
-                                "the value of {key} has no quotes, so it arrives as another text{}",
-                                if is_secret_name(key) {
-                                    String::new()
-                                } else {
-                                    format!(": `{text}` as `{arrives}`")
-                                }
+                                "the value of {key} is a number or boolean without quotes, and arrives written in another way"
                             ),
                             "put it in quotes if that is not meant",
                         );

@@ -74,6 +74,11 @@ fn reason(
         "CONNECTOR_NAME" => {
             return Some("the platform gives the name that the connector is registered with");
         }
+        "CONNECTOR_ID" if change == Change::Added => {
+            return Some(
+                "the platform gives the registered id, which is in the image or a file today",
+            );
+        }
         "CONNECTOR_TYPE" if change == Change::Added => {
             return Some("the platform gives the type, which is that of the image today");
         }

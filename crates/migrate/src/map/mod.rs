@@ -163,11 +163,24 @@ pub struct Key {
 }
 
 impl Key {
-    /// The value as it may be shown.
+    /// The value as it may be shown: secrets, and values of which nobody can tell whether they are, are masked, as are passwords within addresses.
     #[must_use]
-    pub fn shown(&self) -> Option<&str> {
-        let value = self.value.as_ref()?;
-        Some(if self.secret { MASK } else { value.expose() })
+    pub fn shown(&self) -> Option<String> {
+        self.value.as_ref().map(|value| self.show(value))
+    }
+
+    /// Another value of this key as it may be shown.
+    #[must_use]
+    pub fn show(&self, value: &Secret) -> String {
+        let unknown = matches!(
+            self.fate,
+            Fate::Kept(Kept::Unknown { .. } | Kept::NoSchema | Kept::Proxy)
+        );
+        if self.secret || unknown {
+            MASK.to_owned()
+        } else {
+            without_password(value.expose())
+        }
     }
 
     /// Whether somebody has to decide something before the connector can be started.
@@ -539,6 +552,28 @@ impl<'a> Work<'a> {
             }
         }
     }
+}
+
+/// A text whose addresses have no user and password any more.
+fn without_password(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(place) = rest.find("://") {
+        let (before, after) = rest.split_at(place + 3);
+        out.push_str(before);
+        let end = after
+            .find(|c: char| c == '/' || c == ',' || c.is_whitespace())
+            .unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(at) => {
+                out.push_str(MASK);
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    out.push_str(rest);
+    out
 }
 
 fn starts(list: &[&str], key: &str) -> bool {

@@ -11,7 +11,7 @@ mod render;
 
 use std::collections::BTreeSet;
 
-use ferrocti_catalog::{Secret, plan::fingerprint, secret::MASK};
+use ferrocti_catalog::{Secret, plan::fingerprint};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -238,14 +238,10 @@ fn view(key: &Key) -> KeyView {
         key: key.key.clone(),
         fate,
         detail,
-        value: key.shown().map(str::to_owned),
+        value: key.shown(),
         secret: key.secret,
         suggestion: key.suggestion.as_ref().map(|suggestion| SuggestionView {
-            value: if key.secret {
-                MASK.to_owned()
-            } else {
-                suggestion.value.expose().to_owned()
-            },
+            value: key.show(&suggestion.value),
             why: suggestion.why,
             taken: suggestion.taken,
         }),

@@ -6,18 +6,18 @@ use super::{Level, Plan};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} ({})", self.name, self.connector)?;
+        writeln!(f, "{} ({})", plain(&self.name), plain(&self.connector))?;
         for finding in &self.findings {
             let level = match finding.level {
                 Level::Blocker => "BLOCKER",
                 Level::Warning => "warning",
                 Level::Note => "note   ",
             };
-            write!(f, "  {level}  {}", finding.text)?;
+            write!(f, "  {level}  {}", plain(&finding.text))?;
             if finding.remedy.is_empty() {
                 writeln!(f)?;
             } else {
-                writeln!(f, "; {}", finding.remedy)?;
+                writeln!(f, "; {}", plain(&finding.remedy))?;
             }
         }
         let width = self.keys.iter().map(|key| key.key.len()).max().unwrap_or(0);
@@ -55,14 +55,17 @@ impl fmt::Display for Plan {
     }
 }
 
+/// A text without what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
 /// A value on one line, and not for ever.
 fn one_line(text: &str) -> String {
     const MOST: usize = 80;
-    let mut out: String = text
-        .chars()
-        .take(MOST)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut out = plain(&text.chars().take(MOST).collect::<String>());
     if text.chars().count() > MOST {
         out.push('…');
     }
