@@ -1,6 +1,7 @@
 //! `ferrocti connector deploy` and `configure`.
 
 use anyhow::{Result, bail};
+use ferrocti_catalog::generic;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -98,7 +99,9 @@ pub fn configure(args: &ConfigureArgs) -> Result<()> {
     let mut put = |key: &str, value: Value| input.insert(key.to_owned(), value);
     if !given.is_empty() {
         put("configuration", given.input());
-        put("unknown_keys", unknown(args.settings.allow_unknown));
+        // nothing says which settings a connector has that is in no catalog
+        let free = present["catalog_id"] == generic::CATALOG;
+        put("unknown_keys", unknown(args.settings.allow_unknown || free));
     }
     if let Some(runtime) = runtime {
         put("runtime", runtime);
@@ -312,8 +315,7 @@ mod tests {
     #[test]
     fn what_is_sent_for_no_contract_is_one_of_the_catalogs_own_form() {
         let input = input(&["--name", "My feed", "--image", "x/y:1"], "");
-        let generic: ferrocti_catalog::generic::Generic =
-            serde_json::from_value(input["generic"].clone()).unwrap();
+        let generic: generic::Generic = serde_json::from_value(input["generic"].clone()).unwrap();
         assert_eq!(generic.contract().unwrap().version, "1");
     }
 
