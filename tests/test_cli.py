@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -43,9 +44,13 @@ def run(tmp_path):
 
     yield start
     for process in started:
-        if process.poll() is None:
+        # told to stop, a quickstart takes the connector along that it has deployed
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
             process.kill()
-        process.wait()
+            process.wait()
 
 
 def output(process) -> str:
@@ -76,6 +81,71 @@ def test_quickstart_shows_how_to_log_in_loads_the_example_and_stays_up(run, tmp_
     again = run("quickstart", "--data-dir", tmp_path / "data", "--port", "0", "--amqp-port", "0")
     wait_until(lambda: re.search(r"http://127\.0\.0\.1:\d+", output(again)), "the second start shows its address", 60)
     assert token not in output(again), "the token is shown once"
+
+
+def programs_below(directory) -> list[str]:
+    """Command lines of the processes that run in a directory or below it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and Path(os.readlink(entry / "cwd")).is_relative_to(directory):
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip())
+        except OSError:
+            continue
+    return found
+
+
+def sample(process) -> dict:
+    """What a quickstart with --json says about the sample connector."""
+    return wait_until(lambda: next((event for line in process.lines["stdout"] if (event := json.loads(line))["event"] == "sample"), None),
+                      "the sample connector is told of", 120)  # fmt: skip
+
+
+def test_quickstart_deploys_a_connector_that_runs_and_takes_it_along(run, tmp_path):
+    data, token = tmp_path / "data", "c9c2a1f4-5d4f-4c57-9d55-1f5b1f8f3a10"
+
+    def start():
+        return run("quickstart", "--json", "--data-dir", data, "--port", "0", "--amqp-port", "0", env={"FERROCTI_ADMIN_TOKEN": token})
+
+    def stop(process):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert programs_below(data) == []
+
+    def cli(process, *args):
+        url = next(json.loads(line)["http"] for line in process.lines["stdout"] if '"listening"' in line)
+        done = run_cli("connector", *args, "--json", "--url", url, "--token", token)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    first = start()
+    told = sample(first)
+    assert told["outcome"] == "running", told
+    shown = cli(first, "show", told["name"])["connector"]
+    assert (shown["id"], shown["manager_state"], shown["health"]["level"]) == (told["connector"], "running", "green")
+    assert shown["health"]["last_data"]
+    assert len(programs_below(data)) == 1
+    stop(first)
+
+    second = start()
+    assert sample(second)["outcome"] == "running"
+    assert len(cli(second, "list", "--managed")["connectors"]) == 1
+    cli(second, "stop", told["connector"], "--wait")
+    stop(second)
+
+    third = start()
+    assert sample(third)["outcome"] == "stopped", "what somebody has stopped stays so"
+    cli(third, "delete", told["connector"], "--wait")
+    stop(third)
+
+    fourth = start()
+    assert sample(fourth)["outcome"] == "removed", "what somebody has removed does not come back"
+    stop(fourth)
+
+
+def test_quickstart_without_a_composer_says_so(run, tmp_path):
+    process = run("quickstart", "--data-dir", tmp_path / "data", "--port", "0", "--amqp-port", "0", env={"FERROCTI_COMPOSER_ENABLED": "false"})
+    wait_until(lambda: "composer.enabled" in output(process) and "Try next" in output(process), "it goes on without one", 60)
 
 
 def test_the_example_holds_every_important_kind():
