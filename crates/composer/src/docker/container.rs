@@ -13,6 +13,9 @@ use crate::{
     orchestrator::{Failure, Foreign, Stats},
 };
 
+/// The name by which containers reach the machine that they run on.
+const HOST: &str = "host.docker.internal";
+
 /// The image and the command of a definition.
 pub fn image(definition: &Definition) -> Result<(&str, Option<&[String]>), Failure> {
     match &definition.source {
@@ -311,6 +314,14 @@ impl Docker {
         });
         if let Some(network) = options.networks.first() {
             host["NetworkMode"] = json!(network);
+        }
+        let apart = options
+            .networks
+            .first()
+            .is_none_or(|n| n != "host" && n != "none");
+        if apart && environment.iter().any(|e| e.contains(HOST)) {
+            // the engine knows this name by itself on desktops only
+            host["ExtraHosts"] = json!([format!("{HOST}:host-gateway")]);
         }
         if let Some(memory) = options.limits.memory {
             host["Memory"] = json!(memory);

@@ -101,8 +101,17 @@ impl Assembler {
             Place::Processes => ca_file.clone(),
         };
         let ca_seen = ca_seen.map(|path| path.display().to_string());
+        let apart = place == Place::Containers && assigned.runtime.networks != ["host"];
+        let platform_url = match &settings.container_url {
+            Ok(url) if apart => url,
+            Err(why) if apart => {
+                fault.get_or_insert_with(|| why.clone());
+                &settings.connector_url
+            }
+            _ => &settings.connector_url,
+        };
         let around = Surroundings {
-            platform_url: &settings.connector_url,
+            platform_url,
             hash: &assigned.hash,
             proxy,
             ca_file: ca_seen.as_deref(),

@@ -69,8 +69,10 @@ pub struct EngineSettings {
     pub directory: PathBuf,
     /// The binary that `@ferrocti` stands for.
     pub program: PathBuf,
-    /// The address under which connectors reach the platform.
+    /// The address under which connectors reach the platform, as processes and in the host's network.
     pub connector_url: String,
+    /// The same for containers in networks of their own; `Err`: they cannot reach it, and what to do about that.
+    pub container_url: Result<String, String>,
     /// The way out of the network for connectors that have none of their own.
     pub proxy: Option<Proxy>,
     /// What it lets the platform do on its host.

@@ -88,6 +88,7 @@ impl Parts {
                 directory: directory.clone(),
                 program,
                 connector_url: addresses.process,
+                container_url: addresses.container,
 
                 proxy: settings.way.proxy()?,
                 permits: Permits {

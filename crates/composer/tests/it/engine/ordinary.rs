@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ferrocti_catalog::{Entry, PrivateKey, Secret, launch::Launch, seal::Envelope};
-use ferrocti_composer::{Current, Permits, Requested, State};
+use ferrocti_composer::{Current, EngineSettings, Permits, Requested, State};
 use ferrocti_model::clock::SeededEntropy;
 use tokio::time::Instant;
 
@@ -303,6 +303,47 @@ async fn secrets_are_opened_and_the_environment_is_whole() {
         !lines.contains("token-of-a") && !lines.contains("hunter2"),
         "{lines}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn containers_are_told_an_address_of_their_own_or_why_there_is_none() {
+    let url_of = |world: &World, id: &str| {
+        let handle = world.engine.live(id).remove(0).handle;
+        let environment = world.engine.get().environments[&handle].clone();
+        let found = environment.into_iter().find(|(k, _)| k == "OPENCTI_URL");
+        found.unwrap().1
+    };
+    let beside_the_host = |id: &str| {
+        let mut connector = assigned(id, "1");
+        connector.runtime.networks = vec!["host".to_owned()];
+        connector
+    };
+    for container_url in [
+        Ok("http://host:8080".to_owned()),
+        Err("set host".to_owned()),
+    ] {
+        let world = World::new();
+        let settings = EngineSettings {
+            container_url: container_url.clone(),
+            ..settings(world.directory.path())
+        };
+        let engine = world.engine.clone();
+        let _composer = Composer::start_with(settings, &world.platform, engine, &world.time);
+        world.platform.assign(assigned("a", "1"));
+        world.platform.assign(beside_the_host("b"));
+        world.runs("b").await;
+        assert_eq!(url_of(&world, "b"), "http://platform:8080");
+        match container_url {
+            Ok(url) => {
+                world.runs("a").await;
+                assert_eq!(url_of(&world, "a"), url);
+            }
+            Err(why) => {
+                let told = world.platform.until_state("a", State::Failed).await;
+                assert!(told.reason.contains(&why), "{}", told.reason);
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,6 +40,15 @@ impl Time {
         })
     }
 
+    /// The host's own time, for what does not follow virtual time.
+    pub fn real() -> Arc<Self> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Arc::new(Self {
+            begun: Instant::now(),
+            set: AtomicI64::new(now.unwrap().as_millis() as Millis),
+        })
+    }
+
     /// Somebody sets the clock.
     pub fn jump(&self, by: Millis) {
         self.set.fetch_add(by, Ordering::SeqCst);
@@ -82,6 +91,8 @@ pub struct Platforms {
     pub away: bool,
     /// Time is not virtual in this test.
     pub real: bool,
+    /// There is a lot to do.
+    pub patient: bool,
     /// Answers to reports get lost.
     pub deaf: bool,
     pub registrations: Vec<Registration>,
@@ -154,8 +165,13 @@ impl FakePlatform {
             }
         };
         let real = self.get().real;
+        let patient = self.get().patient;
         // of virtual time there is plenty
-        let patience = Duration::from_secs(if real { 30 } else { 4 * 3600 });
+        let patience = Duration::from_secs(match (real, patient) {
+            (true, false) => 60,
+            (true, true) => 240,
+            (false, _) => 4 * 3600,
+        });
         let outcome = tokio::time::timeout(patience, wait).await;
         let told = &self.get().told;
         assert!(outcome.is_ok(), "never: {what}; told: {told:#?}");
@@ -631,6 +647,7 @@ pub fn settings(directory: &Path) -> EngineSettings {
         directory: directory.to_path_buf(),
         program: "/opt/ferrocti".into(),
         connector_url: "http://platform:8080".to_owned(),
+        container_url: Ok("http://platform:8080".to_owned()),
         proxy: None,
         permits: Permits {
             commands: Commands::Any,
@@ -651,7 +668,17 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let time = Time::new();
+        Self::at(Time::new())
+    }
+
+    /// One in which time is not virtual.
+    pub fn real() -> Self {
+        let world = Self::at(Time::real());
+        world.platform.get().real = true;
+        world
+    }
+
+    fn at(time: Arc<Time>) -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
             platform: FakePlatform::new(),
