@@ -231,7 +231,8 @@ impl Resolution<'_> {
                     "image": definition.image,
                     "version": definition.version(),
                     "current": version.current,
-                    "runtime": masked(&definition.runtime).to_string(),
+                    "launch": serde_json::to_value(&definition.launch).unwrap_or(Value::Null),
+                    "runtime": masked(&definition.runtime),
                     "configuration": configuration,
                 }),
             ));

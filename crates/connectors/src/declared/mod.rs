@@ -39,7 +39,7 @@ pub struct Files {
 pub struct Sent<'a> {
     /// Its text.
     pub text: &'a str,
-    /// The secrets, by [`reference`]; who sends the file reads them where it runs.
+    /// The secrets, by [`reference()`]; who sends the file reads them where it runs.
     pub secrets: &'a BTreeMap<String, Secret>,
 }
 
@@ -186,7 +186,7 @@ pub fn reference(secret: &SecretRef) -> String {
     }
 }
 
-/// The secrets that a file refers to, each once: what a client has to read and send along, by [`reference`].
+/// The secrets that a file refers to, each once: what a client has to read and send along, by [`reference()`].
 ///
 /// # Errors
 /// The file cannot be read.

@@ -13,7 +13,7 @@ use crate::{
 const LIST: &str = "query Connectors { connectors {
   id name title connector_type active is_managed manager { name } manager_state manager_state_reason
   health { level reasons last_ping last_data } contract_slug contract_version pinned update_available latest_compatible_version } }";
-const DEFINITIONS: &str = "query Definitions($id: String!) { connectorDefinitions(id: $id) { number at actor_name reason image version current runtime configuration { key value } } }";
+const DEFINITIONS: &str = "query Definitions($id: String!) { connectorDefinitions(id: $id) { number at actor_name reason image version current launch runtime configuration { key value } } }";
 
 /// The name of a connector as people know it.
 pub fn name(connector: &Value) -> String {
@@ -356,7 +356,7 @@ fn differences(before: &Value, after: &Value) -> String {
             }
         }
     }
-    for key in ["image", "version", "runtime"] {
+    for key in ["image", "version", "launch", "runtime"] {
         if before[key] != after[key] {
             what.push(key.to_owned());
         }
