@@ -4,10 +4,12 @@
 //!
 //! - [`compose`]: Compose files as people write them; [`config_yml`]: a connector's own `config.yml`.
 //! - [`recognise`]: which services are connectors; [`map`]: their environment against a contract, and what differs afterwards.
-//! - [`plan`]: findings, estimates and the hash of a plan; [`saga`]: the steps of a migration, and the way back from each.
+//! - [`plan`]: findings, estimates and the hash of a plan; [`saga`]: the steps of a migration, and the way back from each;
+//!   [`history`]: whether what has happened keeps the invariants.
 
 pub mod compose;
 pub mod config_yml;
+pub mod history;
 pub mod map;
 pub mod plan;
 pub mod recognise;

@@ -12,12 +12,14 @@
 //! another epoch and is refused. Times only decide how long something is waited for. The old instance is not touched before the fence, and the fence comes
 //! before its stop, because a connector that is stopped may try to delete itself.
 
+mod report;
 mod step;
 mod verify;
 
 use ferrocti_model::clock::Millis;
 use serde::{Deserialize, Serialize};
 
+pub use report::{Measures, Report, StepTime, report};
 pub use step::step;
 pub use verify::{Expected, Position, Sighting, Verdict, judge};
 

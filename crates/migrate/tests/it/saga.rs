@@ -1,8 +1,8 @@
 //! The steps of a migration: what follows from what, and the way back from each step.
 
 use ferrocti_migrate::saga::{
-    Command, Decision, Event, Expected, Holder, Journal, Order, Position, Sighting, Step, Timeouts,
-    Verdict, What, judge, step,
+    Command, Decision, Event, Expected, Holder, Journal, Measures, Order, Position, Sighting, Step,
+    Timeouts, Verdict, What, judge, report, step,
 };
 
 pub(crate) fn expected() -> Expected {
@@ -111,7 +111,7 @@ impl Run {
     }
 
     fn timed_out(&mut self) -> &mut Self {
-        self.now = self.journal.deadline.expect("the step has a deadline");
+        self.now = self.journal.deadline.expect("the step has a deadline") - 1;
         self.happens(What::Tick)
     }
 
@@ -464,4 +464,48 @@ fn what_is_seen_is_judged_by_what_is_expected() {
     assert!(matches!(judge(&all, 8, &seen), Verdict::NotYet(_)));
     seen.run = true;
     assert_eq!(judge(&all, 8, &seen), Verdict::Good);
+}
+
+#[test]
+fn the_report_has_each_step_with_its_time_and_the_gap() {
+    let mut run = Run::begin(order());
+    run.to(Step::Verifying);
+    run.seen(|_| {}).timed_out().at(Step::Committed);
+    let report = report(
+        &run.journal,
+        Measures {
+            state_before: Some("s1".to_owned()),
+            state_after: Some("s1".to_owned()),
+            last_old_write: Some(5000),
+            first_new_write: Some(7500),
+            ..Measures::default()
+        },
+    );
+    assert_eq!(report.gap, Some(2500));
+    assert_eq!(report.state_kept, Some(true));
+    assert_eq!(report.epochs, (7, 8));
+    let steps: Vec<Step> = report.steps.iter().map(|step| step.step).collect();
+    assert_eq!(
+        steps,
+        [
+            Step::Preparing,
+            Step::Quiescing,
+            Step::StoppingOld,
+            Step::StartingNew,
+            Step::Verifying,
+            Step::Observing,
+            Step::Committed
+        ]
+    );
+    assert_eq!(report.steps[5].millis, Some(100));
+    assert_eq!(report.steps[6].millis, None);
+    let text = report.to_string();
+    for part in ["c1: migrated", "2.5 s", "state before: s1", "epoch 7 -> 8"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(
+        serde_json::to_string(&report)
+            .unwrap()
+            .contains("\"gap\":2500")
+    );
 }
