@@ -5,8 +5,9 @@
 //! - [`compose`]: Compose files as people write them; [`config_yml`]: a connector's own `config.yml`.
 //! - [`recognise`]: which services are connectors; [`map`]: their environment against a contract, and what differs afterwards.
 //! - [`plan`]: findings, estimates and the hash of a plan; [`saga`]: the steps of a migration, and the way back from each;
-//!   [`history`]: whether what has happened keeps the invariants.
+//!   [`bulk`]: many at once; [`history`]: whether what has happened keeps the invariants.
 
+pub mod bulk;
 pub mod compose;
 pub mod config_yml;
 pub mod history;

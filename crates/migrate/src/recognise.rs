@@ -2,6 +2,8 @@
 
 use ferrocti_catalog::{Secret, generic::split_reference};
 
+use crate::compose::Service;
+
 /// What something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -85,6 +87,16 @@ pub fn is_placeholder(value: &str) -> bool {
         || letters == "todo"
         || letters.len() >= 3 && letters.chars().all(|c| c == 'x')
         || value.len() > 2 && value.starts_with('<') && value.ends_with('>')
+}
+
+/// Says what a service of a Compose file is.
+#[must_use]
+pub fn service(service: &Service, known: &dyn Fn(&str) -> bool) -> Recognised {
+    recognise(
+        service.image.as_deref(),
+        &|key| service.variable(key),
+        known,
+    )
 }
 
 /// Says what something is from its image and environment. `known` tells whether a contract has an image of that name.

@@ -3,6 +3,9 @@
 
 use super::interpolate::{Outcome, Used, interpolate};
 
+/// The most bytes of all values of a file together, once variables are put in.
+const MOST: usize = 16 << 20;
+
 /// One line of such a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
@@ -48,6 +51,7 @@ pub fn read(
         text: &text,
         at: 0,
         line: 1,
+        left: MOST,
         around,
         blank,
         out: Vec::new(),
@@ -82,6 +86,7 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     line: usize,
+    left: usize,
     around: Around<'a>,
     blank: &'a mut Vec<(usize, String)>,
     out: Vec<Line>,
@@ -202,6 +207,13 @@ impl<'a> Reader<'a> {
             line,
             reason: error.to_string(),
         })?;
+        let Some(left) = self.left.checked_sub(value.len()) else {
+            return self.fault(format!(
+                "the values have more than {} MiB together",
+                MOST >> 20
+            ));
+        };
+        self.left = left;
         let blank = used
             .into_iter()
             .filter(|used| used.outcome == Outcome::Blank)
@@ -346,6 +358,21 @@ mod tests {
             assert_eq!(error.line, line, "{text}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn values_that_multiply_are_bounded() {
+        let double: String = ('A'..='Z')
+            .zip('B'..='Z')
+            .map(|(from, to)| format!("{to}=${from}${from}${from}${from}\n"))
+            .collect();
+        let error = read(&format!("A=0123456789\n{double}"), AROUND, &mut Vec::new()).unwrap_err();
+        assert!(error.reason.contains("128 KiB"), "{error}");
+
+        let long = "x".repeat(100_000);
+        let many: String = (0..1000).map(|n| format!("B{n}=$LONG\n")).collect();
+        let error = read(&format!("LONG={long}\n{many}"), AROUND, &mut Vec::new()).unwrap_err();
+        assert!(error.reason.contains("16 MiB"), "{error}");
     }
 
     #[test]

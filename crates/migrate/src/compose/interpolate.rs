@@ -5,6 +5,8 @@
 
 /// How deep values may be nested in each other.
 const DEEPEST: usize = 16;
+/// The most bytes of a value: no system hands a longer variable to a program (Linux: `MAX_ARG_STRLEN`).
+pub const LONGEST: usize = 128 << 10;
 
 /// What became of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +42,15 @@ pub enum Uninterpolated {
     /// `${` begins something that is no variable.
     #[error("`${{` begins nothing that can be understood; write `$$` for a dollar sign")]
     Invalid,
+    /// The value has become longer than any variable can be.
+    #[error("the value has more than {} KiB, which no variable can have", LONGEST >> 10)]
+    TooLong,
 }
 
 /// Puts variables in. `lookup` gives the value of one that is set; each variable met is told in `used`.
 ///
 /// # Errors
-/// A required variable that is not set, or a `${` that begins no variable.
+/// A required variable that is not set, a `${` that begins no variable, or a value that becomes too long.
 pub fn interpolate(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
@@ -67,6 +72,9 @@ fn fill(
     let mut rest = text;
     while let Some(place) = rest.find('$') {
         out.push_str(&rest[..place]);
+        if out.len() > LONGEST {
+            return Err(Uninterpolated::TooLong);
+        }
         rest = &rest[place + 1..];
         if let Some(after) = rest.strip_prefix('$') {
             out.push('$');
@@ -87,6 +95,9 @@ fn fill(
         }
     }
     out.push_str(rest);
+    if out.len() > LONGEST {
+        return Err(Uninterpolated::TooLong);
+    }
     Ok(out)
 }
 

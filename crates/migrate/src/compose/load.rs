@@ -20,12 +20,14 @@ use super::{
 
 /// How many files may be read for one project.
 const MOST_FILES: usize = 500;
+/// How many times files may be put together: a file that is included twice counts twice.
+const MOST_LOADS: usize = 2000;
+/// Bytes of all values together that variables are put into.
+const MOST_FILLED: usize = 64 << 20;
 /// Bytes of one file.
 const LARGEST: usize = 8 << 20;
 /// How deep `extends` and `include` may be nested.
-const DEEPEST: usize = 30;
-/// The sections whose maps are brought together.
-const SECTIONS: [&str; 5] = ["services", "volumes", "networks", "secrets", "configs"];
+pub(super) const DEEPEST: usize = 30;
 
 /// Variables that values may use; those from the shell go before those from files.
 #[derive(Clone)]
@@ -47,6 +49,8 @@ impl Env<'_> {
 pub(super) struct Loader<'a> {
     input: &'a Input<'a>,
     documents: HashMap<String, Rc<Document>>,
+    loads: usize,
+    filled: usize,
     pub(super) files: Vec<String>,
     pub(super) asked: Vec<Asked>,
     pub(super) remarks: Vec<Told>,
@@ -70,6 +74,8 @@ impl<'a> Loader<'a> {
         Self {
             input,
             documents: HashMap::new(),
+            loads: 0,
+            filled: 0,
             files: Vec::new(),
             asked: Vec::new(),
             remarks: Vec::new(),
@@ -99,6 +105,18 @@ impl<'a> Loader<'a> {
     }
 
     fn document(&mut self, path: &str) -> Result<Rc<Document>, Told> {
+        self.loads += 1;
+        if self.loads > MOST_LOADS {
+            return Err(told(
+                &Place {
+                    file: path.to_owned(),
+                    line: 1,
+                },
+                None,
+                format!("files are included or extended more than {MOST_LOADS} times"),
+                "name the files of the connectors themselves",
+            ));
+        }
         if let Some(document) = self.documents.get(path) {
             return Ok(document.clone());
         }
@@ -154,7 +172,7 @@ impl<'a> Loader<'a> {
         Ok(env)
     }
 
-    fn more_env(
+    pub(super) fn more_env(
         &mut self,
         env: &mut Env<'a>,
         paths: &[String],
@@ -242,6 +260,13 @@ impl<'a> Loader<'a> {
                     Outcome::Default => self.ask(&used.name, Unset::Default, service, at()),
                 }
             }
+            let result = result.and_then(|value| {
+                self.filled = self.filled.saturating_add(value.len());
+                if self.filled > MOST_FILLED {
+                    return Err(Uninterpolated::TooLong);
+                }
+                Ok(value)
+            });
             result.unwrap_or_else(|error| {
                 let remedy = match &error {
                     Uninterpolated::Required { name, .. } => {
@@ -249,6 +274,7 @@ impl<'a> Loader<'a> {
                         format!("give {name} a value, in the shell or in `.env`")
                     }
                     Uninterpolated::Invalid => "correct it".to_owned(),
+                    Uninterpolated::TooLong => "shorten it".to_owned(),
                 };
                 self.faults.push(Told {
                     at: at(),
@@ -526,85 +552,6 @@ impl<'a> Loader<'a> {
             out.set(key, value);
         }
         out
-    }
-
-    fn include(
-        &mut self,
-        root: &mut Tree,
-        include: &Tree,
-        directory: &str,
-        env: &Env<'a>,
-        chain: &[String],
-    ) -> Result<(), Told> {
-        for entry in include.items() {
-            let listed = |key: &str| -> Vec<String> {
-                entry
-                    .get(key)
-                    .map(Tree::items)
-                    .unwrap_or_default()
-                    .iter()
-                    .filter_map(Tree::text)
-                    .map(|path| join(directory, path))
-                    .collect()
-            };
-            let paths = match entry.text() {
-                Some(path) => vec![join(directory, path)],
-                None => listed("path"),
-            };
-            let Some(first) = paths.first() else {
-                return Err(told(
-                    &entry.at,
-                    None,
-                    "`include` names no file".to_owned(),
-                    "write `- path: FILE`",
-                ));
-            };
-            if chain.contains(first) || chain.len() >= DEEPEST {
-                return Err(told(
-                    &entry.at,
-                    None,
-                    format!("`{first}` includes itself"),
-                    "break the circle of `include`",
-                ));
-            }
-            let place = match entry.text_of("project_directory") {
-                Some(path) => join(directory, path),
-                None => parent(first).to_owned(),
-            };
-            let mut env = env.clone();
-            let env_files = listed("env_file");
-            if env_files.is_empty() {
-                self.more_env(&mut env, &[join(&place, ".env")], false)?;
-            } else {
-                self.more_env(&mut env, &env_files, true)?;
-            }
-            let mut chain = chain.to_vec();
-            chain.push(first.clone());
-            let included = self.project(&paths, &place, &env, &chain)?;
-            for section in SECTIONS {
-                let Some(theirs) = included.get(section) else {
-                    continue;
-                };
-                let mut ours = root
-                    .get(section)
-                    .cloned()
-                    .unwrap_or_else(|| Tree::new(theirs.at.clone(), Data::Map(Vec::new())));
-                for (name, value) in theirs.pairs() {
-                    if ours.get(name).is_none() {
-                        ours.set(name, value.clone());
-                    } else if section == "services" {
-                        return Err(told(
-                            &entry.at,
-                            Some(name),
-                            "an included file has a service of this name too".to_owned(),
-                            "give one of them another name",
-                        ));
-                    }
-                }
-                root.set(section, ours);
-            }
-        }
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@
 //! does not hide the others, and no text of a fault has a value in it.
 
 pub mod dotenv;
+mod include;
 pub mod interpolate;
 mod load;
 mod path;

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use ferrocti_catalog::Secret;
-use ferrocti_migrate::compose::{
-    Asked, Input, Project, Service, Source, Told, Unread, Unset, Words, read,
+use ferrocti_migrate::{
+    compose::{Asked, Input, Project, Service, Source, Told, Unread, Unset, Words, read},
+    recognise::{Id, Role, service as recognise},
 };
 use serde_json::{Value, json};
 
@@ -319,6 +320,25 @@ fn files_that_cannot_be_read_at_all_are_refused() {
 }
 
 #[test]
+fn files_that_include_each_other_without_end_are_refused() {
+    let files: BTreeMap<String, Vec<u8>> = (0..25)
+        .map(|n| {
+            let next = n + 1;
+            (
+                format!("/p/f{n}.yml"),
+                format!("include: [f{next}.yml, f{next}.yml]\n").into_bytes(),
+            )
+        })
+        .collect();
+    let told = read_files(&files, Some(vec!["f0.yml".to_owned()]), &[], &[], &[]).unwrap_err();
+    assert!(!told.remedy.is_empty());
+    let mut whole = files;
+    whole.insert("/p/f25.yml".to_owned(), b"services: {}\n".to_vec());
+    let told = read_files(&whole, Some(vec!["f0.yml".to_owned()]), &[], &[], &[]).unwrap_err();
+    assert!(told.to_string().contains("2000 times"), "{told}");
+}
+
+#[test]
 fn one_faulty_service_hides_no_other() {
     let project = read_text(
         "services:\n  bad: {image: x, environment: ['A=${NO:?}']}\n  good: {image: y, environment: [B=1]}\n",
@@ -443,5 +463,35 @@ fn the_project_is_named_as_compose_names_it() {
     assert_eq!(
         named("name: own", &[("COMPOSE_PROJECT_NAME", "My Project")]),
         "myproject"
+    );
+}
+
+#[test]
+fn connectors_are_told_from_the_platform_around_them() {
+    let project = fixture("several-connectors").unwrap();
+    let roles: Vec<(&str, Role)> = project
+        .services
+        .iter()
+        .map(|service| (service.name.as_str(), recognise(service, &|_| false).role))
+        .collect();
+    assert_eq!(
+        roles,
+        [
+            ("redis", Role::Platform("Redis")),
+            ("opencti", Role::Platform("the platform")),
+            ("worker", Role::Platform("the worker")),
+            ("connector-siem", Role::Connector),
+        ]
+    );
+    let siem = recognise(service(&project, "connector-siem"), &|_| false);
+    assert_eq!(
+        siem.id,
+        Id::Given("7b1c1c0e-0000-4000-8000-000000000001".to_owned())
+    );
+    assert_eq!(siem.image.as_deref(), Some("team/siem-connector"));
+    // the same token as the platform's administrator and the worker
+    assert_eq!(
+        value(&project, "connector-siem", "OPENCTI_TOKEN"),
+        value(&project, "worker", "OPENCTI_TOKEN")
     );
 }
