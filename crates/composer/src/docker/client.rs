@@ -39,7 +39,11 @@ impl Reply {
         let message = serde_json::from_slice::<Value>(&self.body)
             .ok()
             .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
-        message.unwrap_or_else(|| format!("the engine answered {}", self.status))
+        let message = message.unwrap_or_else(|| format!("the engine answered {}", self.status));
+        if message.contains("no space left") {
+            return format!("the engine says: {message}; make room on its disk");
+        }
+        message
     }
 
     /// The answer, or why there is none.

@@ -1,11 +1,12 @@
 //! Containers: made from definitions, found by labels, and looked at.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ferrocti_model::clock::{Millis, parse_date};
 use hyper::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
 
 use super::{COMPOSER, CONNECTOR, Docker, REVISION, client};
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
 
 /// The name by which containers reach the machine that they run on.
 const HOST: &str = "host.docker.internal";
+
+/// How many containers are asked for figures at a time.
+const AT_ONCE: usize = 25;
 
 /// The image and the command of a definition.
 pub fn image(definition: &Definition) -> Result<(&str, Option<&[String]>), Failure> {
@@ -408,15 +412,27 @@ impl Docker {
         }
     }
 
-    pub async fn stats(&self, handles: &[String]) -> Result<BTreeMap<String, Stats>, Failure> {
+    /// The engine takes figures once a second and lets a question wait for that: several are asked at a time.
+    pub async fn stats(
+        self: &Arc<Self>,
+        handles: &[String],
+    ) -> Result<BTreeMap<String, Stats>, Failure> {
         let mut figures = BTreeMap::new();
-        for handle in handles {
-            match self.figures(handle).await {
-                Ok(stats) => {
-                    figures.insert(handle.clone(), stats);
+        for handles in handles.chunks(AT_ONCE) {
+            let mut asked = JoinSet::new();
+            for handle in handles {
+                let (docker, handle) = (self.clone(), handle.clone());
+                asked.spawn(async move { (docker.figures(&handle).await, handle) });
+            }
+            while let Some(answer) = asked.join_next().await {
+                match answer {
+                    Ok((Ok(stats), handle)) => drop(figures.insert(handle, stats)),
+                    Ok((Err(Failure::Unavailable(why)), _)) => {
+                        return Err(Failure::Unavailable(why));
+                    }
+                    // it has gone meanwhile
+                    Ok((Err(_), _)) | Err(_) => {}
                 }
-                Err(Failure::Unavailable(why)) => return Err(Failure::Unavailable(why)),
-                Err(_) => {}
             }
         }
         Ok(figures)

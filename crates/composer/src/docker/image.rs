@@ -63,7 +63,17 @@ fn hint(why: &str, server: &str, logged_in: bool) -> String {
 impl Docker {
     /// Fetches an image unless it is here; one whose tag moves is asked for each time, and the one that is here serves when that fails.
     pub async fn fetch(&self, reference: &str) -> Result<(), Failure> {
-        let here = self.has(reference).await?;
+        let server = registry(reference);
+        let cannot = |why: &str, logged_in| {
+            let hint = hint(why, server, logged_in);
+            Failure::Refused(format!(
+                "the image {reference} cannot be fetched: {why}{hint}"
+            ))
+        };
+        let here = match self.has(reference).await {
+            Err(Failure::Refused(why)) => return Err(cannot(&why, false)),
+            other => other?,
+        };
         if here && !moves(reference) {
             return Ok(());
         }
@@ -78,13 +88,7 @@ impl Docker {
         let path = format!("/images/create?fromImage={}", client::encode(&full));
         let credentials = credentials(&self.settings.registries, reference);
         match self.pull(&path, credentials.as_deref()).await? {
-            Some(why) if !here => {
-                let server = registry(reference);
-                let hint = hint(&why, server, credentials.is_some());
-                Err(Failure::Refused(format!(
-                    "the image {reference} cannot be fetched: {why}{hint}"
-                )))
-            }
+            Some(why) if !here => Err(cannot(&why, credentials.is_some())),
             _ => Ok(()),
         }
     }

@@ -10,16 +10,25 @@
 
 #[path = "../it/contract/mod.rs"]
 mod contract;
+mod engine;
+mod killed;
+mod many;
+#[expect(
+    dead_code,
+    reason = "the orchestrator of virtual time is not needed here"
+)]
+#[path = "../it/engine/world.rs"]
+mod world;
 
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use contract::{Bench, FOR_EVER, contract_tests, find, run, script, wait_for_end, wait_for_line};
@@ -27,9 +36,21 @@ use ferrocti_composer::{
     DockerOrchestrator, DockerSettings, Failure, Limits, LogQuery, Mount, Options, Orchestrator,
     Phase, Source,
 };
+use ferrocti_model::clock::{Clock, Millis};
 use serde_json::{Value, json};
 
 const IMAGE: &str = "ferrocti-test:1";
+
+/// The host's clock.
+struct Wall;
+
+impl Clock for Wall {
+    fn now(&self) -> Millis {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as Millis)
+    }
+}
 
 /// Two composers on one engine, of which each test has its own.
 struct Containers {
@@ -55,6 +76,14 @@ async fn containers() -> Option<Containers> {
 }
 
 impl Containers {
+    fn at(&self, socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            composer: self.composer.clone(),
+            foreign: Vec::new(),
+        }
+    }
+
     fn orchestrator(&self, suffix: &str) -> Arc<dyn Orchestrator> {
         let settings = DockerSettings {
             socket: self.socket.clone(),

@@ -425,8 +425,7 @@ async fn a_definition_that_nobody_understands_is_told_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn a_container_engine_that_is_away_holds_up_no_process() {
-    let world = World::new();
-    world.platform.get().real = true;
+    let world = World::real();
     let processes = ProcessOrchestrator::open(ProcessSettings {
         directory: world.directory.path().join("processes"),
         composer: format!("engine-test-{}", std::process::id()),

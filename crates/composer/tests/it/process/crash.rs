@@ -16,11 +16,11 @@ use super::{Wall, kill_marked, marked};
 const ROUNDS: u64 = 15;
 const COMPOSER: &str = "crash-test";
 
-/// The example `process_host`, which cargo builds together with the tests.
-fn process_host() -> PathBuf {
+/// An example, which cargo builds together with the tests.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile.join("examples").join("process_host");
+    let program = profile.join("examples").join(name);
     assert!(
         program.exists(),
         "{} is missing; run the tests of the whole package, which builds its examples",
@@ -43,7 +43,7 @@ async fn a_killed_composer_leaves_nothing_that_the_next_one_does_not_know() {
     let _cleanup = Cleanup;
     let mut seen_alive = 0;
     for round in 0..ROUNDS {
-        let mut composer = Command::new(process_host())
+        let mut composer = Command::new(example("process_host"))
             .arg(directory.path())
             .stdout(Stdio::piped())
             .spawn()

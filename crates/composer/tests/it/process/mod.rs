@@ -1,6 +1,7 @@
 //! Local processes: the contract, and what only processes have to keep.
 
 mod crash;
+mod killed;
 mod own;
 mod together;
 
