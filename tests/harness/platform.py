@@ -237,3 +237,9 @@ class Platform:
         done = self.cli("user", "add-connector", name, "--json")
         assert done.returncode == 0, f"user add-connector failed: {done.stderr}"
         return Account(name, json.loads(done.stdout)["token"])
+
+    def add_composer_account(self, name: str) -> Account:
+        """An account that may be a composer and nothing else, made by the command line as an operator makes it."""
+        done = self.cli("composer", "add", name, "--json")
+        assert done.returncode == 0, f"composer add failed: {done.stderr}"
+        return Account(name, json.loads(done.stdout)["token"])

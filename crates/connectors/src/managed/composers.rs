@@ -236,16 +236,23 @@ fn may_be(
         None if administers => Ok(()),
         None => {
             let connectors = snapshot.connectors()?;
-            match connectors
+            if let Some(connector) = connectors
                 .iter()
                 .find(|connector| connector.user == Some(actor.user_row))
             {
-                Some(connector) => Err(ConnectorError::Refused(format!(
+                return Err(ConnectorError::Refused(format!(
                     "this user runs the connector `{}`; a composer needs an account of its own",
                     connector.name
-                ))),
-                None => Ok(()),
+                )));
             }
+            // who has the token of a connector that has not registered yet would be handed what is deployed without naming a composer
+            if may(actor, Action::Use(names::KNOWLEDGE)).is_ok() {
+                return Err(ConnectorError::Refused(
+                    "this user may read knowledge, as connectors may, and a composer needs an account of its own that may not: `ferrocti composer add` makes one"
+                        .to_owned(),
+                ));
+            }
+            Ok(())
         }
     }
 }
@@ -319,27 +326,21 @@ pub(crate) fn seen(connectors: &Connectors, composer: &Composer) -> Result<(), C
         .write(|tx| Ok(tx.touch_composer(&composer.id)?))
 }
 
-/// The composer that a new connector is assigned to: the one that is named, or else the oldest that was heard of lately, or the oldest.
+/// The composer that a new connector is assigned to: the one that is named, or else the oldest, also when it is away: that another one is there at
+/// the moment is no reason to seal secrets for it.
 pub(crate) fn choose(
     snapshot: &Snapshot<'_>,
     named: Option<&str>,
-    now: Millis,
 ) -> Result<Composer, ConnectorError> {
     if let Some(id) = named {
         return required(snapshot, id);
     }
-    let composers = snapshot.composers()?;
-    composers
-        .iter()
-        .find(|composer| composer_is_active(composer, now))
-        .or(composers.first())
-        .cloned()
-        .ok_or_else(|| {
-            ConnectorError::Refused(
-                "no composer is registered that could run connectors; start one with `ferrocti composer`, or enable the built-in one"
-                    .to_owned(),
-            )
-        })
+    snapshot.composers()?.into_iter().next().ok_or_else(|| {
+        ConnectorError::Refused(
+            "no composer is registered that could run connectors; start one with `ferrocti composer`, or enable the built-in one"
+                .to_owned(),
+        )
+    })
 }
 
 /// The connectors of a composer, by name. Definitions are left out.

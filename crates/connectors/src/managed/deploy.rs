@@ -54,7 +54,7 @@ pub struct Deploy {
     pub extra: Extra,
     /// As whom it acts.
     pub user: UserChoice,
-    /// The composer that runs it; `None`: the oldest that is there.
+    /// The composer that runs it; `None`: the oldest.
     pub composer: Option<String>,
     /// What it may use.
     pub runtime: Runtime,
@@ -129,7 +129,7 @@ impl Connectors {
             check_id(id)?;
         }
         let outcome = self.store.write(|tx| {
-            let composer = composers::choose(tx, deploy.composer.as_deref(), tx.now())?;
+            let composer = composers::choose(tx, deploy.composer.as_deref())?;
             let name = self.free_name(tx, title, None)?;
             let id = match &deploy.id {
                 Some(id) if tx.connector(id)?.is_some() => {

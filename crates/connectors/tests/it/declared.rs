@@ -447,7 +447,7 @@ fn who_may_not_do_it_is_told_before_anything_is_done() {
 fn a_connector_goes_to_the_composer_that_the_file_names() {
     let site = two();
     site.apply(TWO);
-    let other = site.fixture.service("Other composer");
+    let other = site.fixture.user_with("Other composer", &["CONNECTORAPI"]);
     site.fixture
         .connectors
         .register_composer(&other, registration("site-b", "Site B"))

@@ -41,7 +41,7 @@ impl Site {
         let path = dir.path().join("manifest.json");
         let catalogs = open(dir.path(), &[path.to_str().unwrap()], no_network());
         let fixture = Fixture::open();
-        let composer = fixture.service("Composer");
+        let composer = fixture.user_with("Composer", &["CONNECTORAPI"]);
         fixture
             .connectors
             .register_composer(&composer, registration("site-a", "Site A"))

@@ -83,6 +83,35 @@ fn the_user_of_a_connector_is_no_composer() {
 }
 
 #[test]
+fn whoever_has_the_token_of_a_connector_that_never_registered_is_no_composer_either() {
+    let fixture = Fixture::open();
+    let service = fixture.service("Feed");
+    let refused = fixture
+        .connectors
+        .register_composer(&service, composer("rogue"));
+    assert!(matches!(refused, Err(ConnectorError::Refused(text)) if text.contains("composer add")));
+    // as upstream's composers do
+    let both = fixture.user_with(
+        "both",
+        &["CONNECTORAPI", "KNOWLEDGE", "SETTINGS_SETACCESSES"],
+    );
+    let registered = fixture
+        .connectors
+        .register_composer(&both, composer("site-a"));
+    assert_eq!(registered.unwrap().id, "site-a");
+}
+
+#[test]
+fn what_is_deployed_without_naming_a_composer_goes_to_the_first_one_even_while_it_is_away() {
+    let fixture = Fixture::open();
+    fixture.composer("site-a");
+    fixture.clock.advance(60 * 60 * 1000);
+    fixture.composer("site-b");
+    let connector = fixture.deployed("Feed");
+    assert_eq!(fixture.view(&connector.id).managed.composer, "site-a");
+}
+
+#[test]
 fn registrations_that_do_not_fit_are_refused() {
     let fixture = Fixture::open();
     let short = include_str!("../../../../catalog/tests/vectors/test-public-2048.pem");
