@@ -10,6 +10,9 @@ use crate::{
     secret::MASK,
 };
 
+/// The longest `KEY=value` that Linux gives to a program, in bytes: 32 pages, with the NUL at its end.
+const MAX_VARIABLE: usize = (128 << 10) - 1;
+
 /// What is wrong with one key. The text says what is expected; a value of a secret is never in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
@@ -138,6 +141,19 @@ pub enum ValueFault {
     /// A character that no environment variable can have.
     #[error("the value has a NUL character, which no environment variable can have")]
     Nul,
+    /// A key that cannot be the name of an environment variable.
+    #[error(
+        "this cannot be the name of an environment variable, which has at least one character and neither `=` nor NUL"
+    )]
+    Key,
+    /// More than a program can be given in one environment variable.
+    #[error(
+        "name and value have {length} bytes, and no program can be given more than {MAX_VARIABLE} in one environment variable; put it into a file"
+    )]
+    TooMuch {
+        /// Bytes given.
+        length: usize,
+    },
     /// The value could not be sealed.
     #[error("{0}")]
     Seal(crate::seal::SealError),
@@ -173,12 +189,27 @@ pub fn items(text: &str) -> impl Iterator<Item = &str> {
         .filter(|item| !item.is_empty())
 }
 
+/// Why no program can be given such a variable, whatever a contract says of it.
+#[must_use]
+pub fn variable(key: &str, value: &str) -> Option<ValueFault> {
+    let length = key.len() + 1 + value.len();
+    if key.is_empty() || key.contains(['=', '\0']) {
+        Some(ValueFault::Key)
+    } else if value.contains('\0') {
+        Some(ValueFault::Nul)
+    } else if length > MAX_VARIABLE {
+        Some(ValueFault::TooMuch { length })
+    } else {
+        None
+    }
+}
+
 /// All that is wrong with the text of a value.
 #[must_use]
 pub fn check(property: &Property, value: &str) -> Vec<ValueFault> {
     let mut out = Vec::new();
-    if value.contains('\0') {
-        return vec![ValueFault::Nul];
+    if let Some(fault) = variable(&property.key, value) {
+        return vec![fault];
     }
     // what the contract itself proposes is right, whatever it says elsewhere
     if property.default.as_deref() == Some(value) {

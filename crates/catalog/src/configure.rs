@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Secret,
-    check::{Problem, ValueFault, check},
+    check::{Problem, ValueFault, check, variable},
     schema::{GIVEN_BY_PLATFORM, Kind, Property, Schema},
     seal::SealError,
     secret::{MASK, is_secret_name},
@@ -402,10 +402,9 @@ impl<'a> Work<'a> {
     }
 
     fn unknown(&mut self, key: &str, value: &Secret) {
-        if key.is_empty() || key.contains(['=', '\0']) || value.expose().contains('\0') {
-            self.problem(key, ValueFault::Nul);
-        } else {
-            self.keep(key, value, is_secret_name(key));
+        match variable(key, value.expose()) {
+            Some(fault) => self.problem(key, fault),
+            None => self.keep(key, value, is_secret_name(key)),
         }
     }
 

@@ -123,21 +123,18 @@ pub fn parse_memory(text: &str) -> Option<u64> {
 }
 
 fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Amount {
-        Bytes(u64),
-        Text(String),
-    }
-    match Option::<Amount>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Amount::Bytes(bytes)) => Ok(Some(bytes)),
-        Some(Amount::Text(text)) => parse_memory(&text).map(Some).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "`{text}` is no amount of memory; write bytes, or for example `512m` or `2g`"
-            ))
-        }),
-    }
+    let given = serde_json::Value::deserialize(deserializer)?;
+    let bytes = match &given {
+        serde_json::Value::Null => return Ok(None),
+        serde_json::Value::String(text) => parse_memory(text),
+        other => other.as_u64(),
+    };
+    bytes.map(Some).ok_or_else(|| {
+        let given = given.as_str().map_or(given.to_string(), str::to_owned);
+        serde::de::Error::custom(format!(
+            "`{given}` is no amount of memory; write bytes, or for example `512m` or `2g`"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -168,7 +165,14 @@ mod tests {
     #[test]
     fn a_misspelt_option_is_refused() {
         assert!(serde_json::from_str::<Runtime>(r#"{"memry": "1g"}"#).is_err());
-        assert!(serde_json::from_str::<Runtime>(r#"{"memory": "much"}"#).is_err());
+        for much in ["\"much\"", "-1", "1.5", "{}"] {
+            let text = format!(r#"{{"memory": {much}}}"#);
+            let refused = serde_json::from_str::<Runtime>(&text).unwrap_err();
+            assert!(
+                refused.to_string().contains("amount of memory"),
+                "{refused}"
+            );
+        }
         let runtime: Runtime =
             serde_json::from_str(r#"{"memory": "1g", "networks": ["cti"]}"#).unwrap();
         assert_eq!(runtime.memory, Some(1 << 30));

@@ -446,7 +446,10 @@ mod tests {
             "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: !!str 4}\nz: {b: 9, <<: [*x, *y]}\nw: {<<: *y}\nw: {<<: *x, b: 5}\n",
         )
         .unwrap();
-        assert_eq!(show(document.root.get("z").unwrap()), r#"{b="9" a="1" c="4"}"#);
+        assert_eq!(
+            show(document.root.get("z").unwrap()),
+            r#"{b="9" a="1" c="4"}"#
+        );
         assert_eq!(show(document.root.get("w").unwrap()), r#"{b="5" a="1"}"#);
         assert_eq!(document.repeated, [(5, "w".to_owned())]);
 

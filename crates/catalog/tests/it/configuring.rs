@@ -227,6 +227,36 @@ fn problems_name_the_key_and_say_what_is_expected() {
 }
 
 #[test]
+fn what_no_program_can_be_given_is_refused_whether_the_contract_names_it_or_not() {
+    let long = "x".repeat(128 << 10);
+    let catalog = v0();
+    for (key, value, expected) in [
+        ("A=B", "1", "cannot be the name of an environment variable"),
+        ("", "1", "cannot be the name of an environment variable"),
+        ("ELSE", "a\0b", "NUL"),
+        ("ELSE", &long, "131077 bytes"),
+        ("SHAPE_MIXED", &long, "131084 bytes"),
+    ] {
+        let refused = with(
+            &catalog.contracts[0],
+            &needed(&[(key, value)]),
+            &[],
+            Extra::Keep,
+        );
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains(expected) && text.len() < 400, "{key}: {text}");
+    }
+    let fits = "x".repeat((128 << 10) - "ELSE=".len() - 1);
+    let taken = with(
+        &catalog.contracts[0],
+        &needed(&[("ELSE", &fits)]),
+        &[],
+        Extra::Keep,
+    );
+    assert!(taken.unwrap().entries.contains(&Entry::plain("ELSE", fits)));
+}
+
+#[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let catalog = v0();
     let invalid = with(

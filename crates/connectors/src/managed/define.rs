@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ferrocti_accounts::Acting;
 use ferrocti_catalog::{
     Configured, Contract, Entry, Envelope, Extra, Given, Invalid, PublicKey, Request, Secret,
-    configure, launch::Runtime, plan, secret::is_secret_name,
+    check, configure, launch::Runtime, plan, secret::is_secret_name,
 };
 use ferrocti_store::{Composer, StoredDefinition, Tx};
 
@@ -182,10 +182,8 @@ pub(crate) fn still_known(
 /// Refuses what cannot be an environment, and secrets in clear.
 pub(crate) fn check_runtime(runtime: &Runtime) -> Result<(), ConnectorError> {
     for (key, value) in &runtime.environment {
-        if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
-            return Err(ConnectorError::Invalid(format!(
-                "{key:?} cannot be a variable of the environment"
-            )));
+        if let Some(fault) = check::variable(key, value) {
+            return Err(ConnectorError::Invalid(format!("{key:?}: {fault}")));
         }
         if is_secret_name(key) {
             return Err(ConnectorError::Invalid(format!(
