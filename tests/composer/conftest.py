@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from harness import Platform, stix
+from harness import Platform, stix, wait_until
 from harness.connector import PYCTI_VERSIONS
 
-from . import catalog, xtm
+from . import catalog, managed, xtm
 from .engine import Engine, packed, python_root
 
 
@@ -50,6 +50,16 @@ def bare(tmp_path_factory, images):
     """A running platform without a composer of its own."""
     with Platform(tmp_path_factory.mktemp("bare"), env={"FERROCTI_CATALOG_SOURCES": str(images)}) as running:
         yield running
+
+
+class Host(Platform):
+    """A platform with a composer inside, whose start is over when that has registered."""
+
+    def start(self, seconds: float = 30) -> Platform:
+        super().start(seconds)
+        if self.env.get("FERROCTI_COMPOSER_ENABLED") == "true":
+            wait_until(lambda: any(each["active"] for each in self.graphql(managed.MANAGERS)["connectorManagers"]), "its composer has registered", seconds)
+        return self
 
 
 def with_composer(platform: Platform, key, **settings: str) -> Platform:
@@ -100,19 +110,20 @@ def programs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def host(tmp_path_factory, programs, key):
     """A running platform with a composer inside that may run any program."""
-    made = Platform(tmp_path_factory.mktemp("host"), env={"FERROCTI_CATALOG_SOURCES": str(programs)})
+    made = Host(tmp_path_factory.mktemp("host"), env={"FERROCTI_CATALOG_SOURCES": str(programs)})
     with with_composer(made, key) as running:
         yield running
     end_processes(made)
 
 
 @pytest.fixture
-def make_host(make_platform, programs, key):
+def make_host(tmp_path, programs, key):
     """Makes platforms with a composer inside that belong to one test, not started yet; what they run ends with the test."""
     made = []
 
-    def make(name: str = "host", **settings: str) -> Platform:
-        made.append(with_composer(make_platform(name, env={"FERROCTI_CATALOG_SOURCES": str(programs)}), key, **settings))
+    def make(name: str = "host", *, on: Engine | None = None, **settings: str) -> Platform:
+        platform = Host(tmp_path / name, env={"FERROCTI_CATALOG_SOURCES": str(programs)})
+        made.append(with_engine(platform, on, key, **settings) if on else with_composer(platform, key, **settings))
         return made[-1]
 
     yield make
@@ -183,7 +194,7 @@ def with_engine(platform: Platform, engine: Engine, key, **settings: str) -> Pla
 @pytest.fixture(scope="module")
 def dock(tmp_path_factory, engine, programs, key):
     """A running platform whose composer uses the engine."""
-    made = Platform(tmp_path_factory.mktemp("dock"), env={"FERROCTI_CATALOG_SOURCES": str(programs)})
+    made = Host(tmp_path_factory.mktemp("dock"), env={"FERROCTI_CATALOG_SOURCES": str(programs)})
     with with_engine(made, engine, key) as running:
         yield running
     end_processes(made)

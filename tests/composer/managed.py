@@ -19,7 +19,7 @@ LOGS_REPORT = "mutation UpdateConnectorLogs($input: LogsConnectorStatusInput!) {
 REGISTER = """mutation RegisterConnectorsManager($input: RegisterConnectorsManagerInput!) { registerConnectorsManager(input: $input) {
     id public_key name last_sync_execution active about_version } }"""
 MANAGERS = """query ConnectorManagers { connectorManagers {
-    id name public_key active last_sync_execution about_version key_id blocked connectors_count tombstones { connector_id approved } } }"""
+    id name public_key active created_at last_sync_execution about_version key_id blocked connectors_count tombstones { connector_id approved } } }"""
 ONE = """query Managed($id: String!) { connector(id: $id) {
     id name title active is_managed connector_type connector_user_id connector_state connector_user { id name user_email }
     manager { id name } manager_current_status manager_requested_status manager_contract_image manager_contract_hash
@@ -59,7 +59,16 @@ def request(platform: Platform, connector_id: str, status: str) -> None:
 
 
 def delete(platform: Platform, connector_id: str) -> None:
+    """Deletes a connector, and agrees to the removal of what runs of it: tests delete more than a composer does without being asked."""
     platform.graphql(DELETE, {"id": connector_id})
+    approve(platform, connector_id)
+
+
+def approve(platform: Platform, connector_id: str) -> None:
+    """Agrees to the removal, at the composer that has not told yet that it is done."""
+    for composer in platform.graphql(MANAGERS)["connectorManagers"]:
+        if connector_id in [each["connector_id"] for each in composer["tombstones"]]:
+            platform.graphql(APPROVE, {"composer": composer["id"], "connectors": [connector_id]})
 
 
 def configuration(found: dict[str, Any]) -> dict[str, str]:

@@ -96,11 +96,11 @@ class Wanted:
 
 
 class OpenCti:
-    """The server. `connectors` is what it wants; `listing` overrides the answer of the listing (`"empty"`, `"error"`)."""
+    """The server. `wanted` is what it wants; `listing` overrides the answer of the listing (`"empty"`, `"error"`)."""
 
     def __init__(self, token: str = "the-token") -> None:  # noqa: S107 - a token of the tests
         self.token = token
-        self.connectors: dict[str, Wanted] = {}
+        self.wanted: dict[str, Wanted] = {}
         self.managers: dict[str, dict[str, Any]] = {}
         self.listing: str | None = None
         self.operations: Counter[str] = Counter()
@@ -198,16 +198,15 @@ class OpenCti:
             raise GraphQLError("Lock timeout")
         if self.listing == "empty":
             return []
-        return [self._managed(each) for each in self.connectors.values()]
+        return [self._managed(each) for each in self.wanted.values()]
 
-    def connectors_of(self) -> list[Wanted]:
-        with self.lock:
-            return list(self.connectors.values())
+    def connectors(self, _: Any) -> list[dict[str, Any]]:
+        return [self._connector(each) for each in self.wanted.values()]
 
     def connector(self, _: Any, id: str) -> dict[str, Any] | None:  # noqa: A002
-        found = self.connectors.get(id)
-        if found is None:
-            return None
+        return self._connector(self.wanted[id]) if id in self.wanted else None
+
+    def _connector(self, found: Wanted) -> dict[str, Any]:
         seen = found.last_seen.isoformat() if found.last_seen else None
         fresh = found.last_seen is not None and (datetime.now(UTC) - found.last_seen).total_seconds() < 300
         return self._managed(found) | {"title": found.name, "is_managed": True, "active": fresh, "last_seen_at": seen, "updated_at": seen}
@@ -226,9 +225,9 @@ class OpenCti:
         return input["id"]
 
     def _known(self, connector_id: str) -> Wanted:
-        if connector_id not in self.connectors:
+        if connector_id not in self.wanted:
             raise GraphQLError("Cant find element to update")
-        return self.connectors[connector_id]
+        return self.wanted[connector_id]
 
     def _managed(self, found: Wanted) -> dict[str, Any]:
         manager = next(iter(self.managers.values()), None)

@@ -38,7 +38,7 @@ def composer(bare, key, prefix):
 
 
 def make_composer(platform, key, prefix, **more):
-    account = platform.add_connector_account(f"composer {prefix} {uuid.uuid4().hex[:4]}")
+    account = platform.add_composer_account(f"composer {prefix} {uuid.uuid4().hex[:4]}")
     options = {"containers": xtm.Containers(), "manager_id": f"manager-{prefix}-{uuid.uuid4().hex[:4]}", "clock": Clock()} | more
     return xtm.XtmComposer(platform.url, account.token, key, **options)
 
@@ -266,7 +266,7 @@ def test_another_key_of_the_composer_never_makes_it_redeploy_with_secrets_that_i
 
 
 def test_a_key_that_upstream_could_never_use_is_refused_at_registration(bare, key, prefix):
-    account = bare.add_connector_account(f"small {prefix}")
+    account = bare.add_composer_account(f"small {prefix}")
     small = xtm.rsa.generate_private_key(public_exponent=65537, key_size=2048)
     for public_key, word in ((xtm.public_pem(small), "4096"), ("no key", "PEM")):
         given = {"id": f"small-{prefix}", "name": "Small", "public_key": public_key}
@@ -480,6 +480,18 @@ def test_health_is_null_until_the_composer_has_started_it(bare, composer, prefix
     assert metrics["started_at"][:19] == container(composer, connector_id).started_at[:19]
     assert metrics["last_update"]
     assert 0 <= found["manager_connector_uptime"] < 60
+
+
+def test_health_that_was_reported_is_shown_whatever_the_status(bare, composer, prefix):
+    connector_id = add(bare, composer, f"Health {prefix}")
+    assert managed.one(bare, connector_id)["manager_health_metrics"] is None
+    started_at = xtm.now_as_engines_write()
+    assert composer.report_health(connector_id, 3, started_at, False) == connector_id
+    found = managed.one(bare, connector_id)["manager_health_metrics"]
+    assert found["restart_count"] == 3
+    assert found["is_in_reboot_loop"] is False
+    assert found["started_at"][:19] == started_at[:19]
+    assert found["last_update"]
 
 
 def test_a_reboot_loop_is_detected_after_more_than_three_restarts(bare, composer, prefix):
