@@ -55,13 +55,12 @@ impl<'a> Loader<'a> {
                 Some(path) => join(directory, path),
                 None => parent(first).to_owned(),
             };
-            let mut env = env.clone();
             let env_files = listed("env_file");
-            if env_files.is_empty() {
-                self.more_env(&mut env, &[join(&place, ".env")], false)?;
+            let env = if env_files.is_empty() {
+                self.env_below(env, &[join(&place, ".env")], false)?
             } else {
-                self.more_env(&mut env, &env_files, true)?;
-            }
+                self.env_below(env, &env_files, true)?
+            };
             let mut chain = chain.to_vec();
             chain.push(first.clone());
             let included = self.project(&paths, &place, &env, &chain)?;

@@ -164,20 +164,21 @@ impl<'a> Loader<'a> {
 
     /// Variables of `.env` files; later ones go before earlier ones.
     pub(super) fn env(&mut self, paths: &[String], required: bool) -> Result<Env<'a>, Told> {
-        let mut env = Env {
+        let env = Env {
             shell: self.input.shell,
             files: BTreeMap::new(),
         };
-        self.more_env(&mut env, paths, required)?;
-        Ok(env)
+        self.env_below(&env, paths, required)
     }
 
-    pub(super) fn more_env(
+    /// Variables of further `.env` files, such as those of an included project: what there is already goes before them.
+    pub(super) fn env_below(
         &mut self,
-        env: &mut Env<'a>,
+        above: &Env<'a>,
         paths: &[String],
         required: bool,
-    ) -> Result<(), Told> {
+    ) -> Result<Env<'a>, Told> {
+        let mut found: BTreeMap<String, String> = BTreeMap::new();
         for path in paths {
             let fault = |line, reason: String, remedy: &str| Told {
                 at: Place {
@@ -202,11 +203,8 @@ impl<'a> Loader<'a> {
             };
             let mut blank = Vec::new();
             let around = Around {
-                before: &|name| {
-                    let value = env.shell.get(name)?;
-                    Some(value.expose().to_owned())
-                },
-                after: &|name| env.files.get(name).cloned(),
+                before: &|name| above.get(name),
+                after: &|name| found.get(name).cloned(),
             };
             let lines = dotenv::read(&text, around, &mut blank)
                 .map_err(|error| fault(error.line, error.reason, "correct the line"))?;
@@ -223,11 +221,15 @@ impl<'a> Loader<'a> {
             }
             for line in lines {
                 if let Some(value) = line.value {
-                    env.files.insert(line.key, value);
+                    found.insert(line.key, value);
                 }
             }
         }
-        Ok(())
+        let mut env = above.clone();
+        for (key, value) in found {
+            env.files.entry(key).or_insert(value);
+        }
+        Ok(env)
     }
 
     pub(super) fn ask(&mut self, name: &str, unset: Unset, service: Option<&str>, at: Place) {

@@ -31,7 +31,8 @@ pub fn read(input: &Input<'_>) -> Result<Project, Told> {
         given => (given.to_vec(), true),
     };
     let env = loader.env(&env_files, required)?;
-    let root = loader.project(&paths, &directory, &env, &paths)?;
+    let mut root = loader.project(&paths, &directory, &env, &paths)?;
+    root.prune();
     let name = input
         .project
         .map(str::to_owned)

@@ -122,6 +122,21 @@ impl Tree {
         }
     }
 
+    /// Takes away what `!reset` has left because there was nothing below it.
+    pub(super) fn prune(&mut self) {
+        match &mut self.data {
+            Data::Map(pairs) => {
+                pairs.retain(|(_, value)| value.tag != Some(Tag::Reset));
+                pairs.iter_mut().for_each(|(_, value)| value.prune());
+            }
+            Data::List(items) => {
+                items.retain(|item| item.tag != Some(Tag::Reset));
+                items.iter_mut().for_each(Self::prune);
+            }
+            Data::Null | Data::Text(..) => {}
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &str) {
         if let Data::Map(pairs) = &mut self.data {
             pairs.retain(|(other, _)| other != key);
@@ -258,7 +273,7 @@ fn keyed(base: &Tree, over: &Tree) -> Tree {
         match &tree.data {
             Data::Map(pairs) => {
                 for (key, value) in pairs {
-                    out.set(key, value.clone());
+                    merge_key(&mut out, key, value, |_| value.clone());
                 }
             }
             _ => {
