@@ -37,6 +37,9 @@ pub struct Ferrocti {
 }
 
 impl Ferrocti {
+    /// The GraphQL operations that it sends, to be held against a schema.
+    pub const OPERATIONS: &[&str] = &[REGISTER, ALIVE, WORK, REPORT];
+
     /// Prepares the way to a platform for the composer of this id; nobody is asked yet.
     ///
     /// # Errors

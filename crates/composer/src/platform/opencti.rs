@@ -91,6 +91,21 @@ impl Tail {
 }
 
 impl OpenCti {
+    /// The GraphQL operations that it sends, to be held against a schema.
+    pub const OPERATIONS: &[&str] = &[
+        VERSION,
+        LIST,
+        SEEN,
+        SEEN_BEFORE,
+        KNOWS_ME,
+        EXISTS,
+        REGISTER,
+        ALIVE,
+        STATUS,
+        LOGS,
+        HEALTH,
+    ];
+
     /// Prepares the way to a platform for the composer of this id; nobody is asked yet.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use crate::{
     cli::{ComposerCommand, RemoteArgs},
     client::Client,
     lookup::{self, Kind},
-    print::{list, number, show, table, text, yes},
+    print::{cut, list, number, say, show, table, text, yes},
 };
 
 const LIST: &str = "{ connectorManagers { id name active last_sync_execution key_id about blocked connectors_count tombstones { connector_id at approved } } }";
@@ -69,10 +69,19 @@ fn list_all(remote: &RemoteArgs) -> Result<()> {
                     number(&composer["connectors_count"]),
                     waiting(composer),
                     text(&composer["key_id"]),
-                    text(&composer["blocked"]),
+                    cut(&text(&composer["blocked"]), 40),
                 ]
             }),
         );
+        for composer in list(&data["connectorManagers"]) {
+            if let Some(why) = composer["blocked"].as_str() {
+                let why = text(&why.into());
+                say(format_args!(
+                    "\n{} is blocked: {why}",
+                    text(&composer["name"])
+                ));
+            }
+        }
     });
     Ok(())
 }
@@ -106,12 +115,12 @@ fn add(name: &str, remote: &RemoteArgs) -> Result<()> {
     };
     let answer = json!({ "id": user["id"], "name": user["name"], "email": user["user_email"], "token": token });
     show(remote, &answer, |answer| {
-        println!(
+        say(format_args!(
             "created {} (id {}), which may run connectors and sees no knowledge\ntoken, shown once: {}\n\nOn the composer's machine, with the token in a file that only its user reads:\n  ferrocti composer --url ADDRESS-OF-THIS-PLATFORM --token-file FILE",
             text(&answer["name"]),
             text(&answer["id"]),
             text(&answer["token"])
-        );
+        ));
     });
     Ok(())
 }
@@ -139,7 +148,10 @@ fn approve(called: &str, connectors: &[String], remote: &RemoteArgs) -> Result<(
         remote,
         &json!({ "composer": id, "approved": asked }),
         |_| {
-            println!("{called} may remove what runs of {}", asked.join(", "));
+            say(format_args!(
+                "{called} may remove what runs of {}",
+                asked.join(", ")
+            ));
         },
     );
     Ok(())
@@ -150,9 +162,27 @@ fn remove(called: &str, remote: &RemoteArgs) -> Result<()> {
     let id = lookup::id(&client, Kind::Composer, called)?;
     client.call(REMOVE, json!({ "id": id }))?;
     show(remote, &json!({ "removed": id }), |_| {
-        println!(
+        say(format_args!(
             "{called} (id {id}) is forgotten; its account and what it left on its machine are still there"
-        );
+        ));
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrocti_composer::platform::{Ferrocti, OpenCti};
+
+    use super::*;
+
+    #[test]
+    fn the_platform_understands_what_it_is_asked() {
+        crate::client::served::takes(&[LIST, APPROVE, REMOVE, USER_ADD, TOKEN_ADD, USER_DELETE]);
+    }
+
+    #[test]
+    fn the_platform_understands_composers_of_both_kinds() {
+        crate::client::served::takes(Ferrocti::OPERATIONS);
+        crate::client::served::takes(OpenCti::OPERATIONS);
+    }
 }
