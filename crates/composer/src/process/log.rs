@@ -63,7 +63,13 @@ pub fn rotate(directory: &Path, bound: u64) -> io::Result<()> {
     let skipped = length - bound;
     log.seek(SeekFrom::Start(skipped))?;
     let draft = directory.join("log.draft");
-    io::copy(&mut log, &mut File::create(&draft)?)?;
+    let mut aside = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
+    io::copy(&mut log, &mut aside)?;
     log.set_len(0)?;
     fs::rename(draft, directory.join(format!("log.{}", base + skipped)))?;
     let surplus = (files.len() + 1).saturating_sub(KEPT);

@@ -1,6 +1,6 @@
 //! What only an orchestrator of processes has to keep.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::fs::MetadataExt, sync::Arc, time::Duration};
 
 use ferrocti_composer::{
     Failure, Limits, LogQuery, Mount, Options, Orchestrator, Phase, ProcessOrchestrator, Restart,
@@ -138,7 +138,9 @@ async fn a_log_is_bounded_and_its_places_stay_valid() {
     until("the oldest is gone", || !files().contains(&first[0])).await;
     orchestrator.stop(&handle, SHORT).await.unwrap();
     for name in files() {
-        assert!(std::fs::metadata(place.join(name)).unwrap().len() <= 20_000);
+        let file = std::fs::metadata(place.join(name)).unwrap();
+        assert!(file.len() <= 20_000);
+        assert_eq!(file.mode() & 0o077, 0, "others read nothing of it");
     }
     let mut query = LogQuery {
         after: Some("0".to_owned()),
