@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
+import subprocess
 import sys
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from harness import GraphQLError, Platform, api, stix, wait_until
 from harness.connector import CONNECTORS, PYCTI_VERSIONS, python
 
-from . import managed
-from .conftest import write_key
+from . import catalog, managed
+from .conftest import end_processes, write_key
 
 SECRET = "managed-secret-71c5e0"  # noqa: S105 - a secret of the tests
 STATES = {"requested", "pulling", "starting", "running", "degraded", "crash-looping", "failed", "stopping", "stopped", "unreachable"}
@@ -145,7 +148,7 @@ def test_the_sample_of_the_project_runs_without_any_catalog(make_host, prefix):
 
 def test_environment_is_what_was_configured_and_nothing_else_of_the_server(host, prefix, tmp_path):
     path = tmp_path / "told.json"
-    runtime = {"environment": {"EXTRA_ONE": "1", "TELL_LEVEL": "low"}}
+    runtime = {"environment": {"EXTRA_ONE": "1", "TELL_LEVEL": "low"}, "proxy": {"https": "http://proxy.example.org:3128", "except": "127.0.0.1"}}
     connector_id = managed.deploy(
         host, f"Tells {prefix}", {"TELL_TO": str(path), "TELL_KEY": SECRET, "TELL_LEVEL": "high"}, contract="tells", runtime=runtime
     )
@@ -154,6 +157,8 @@ def test_environment_is_what_was_configured_and_nothing_else_of_the_server(host,
     assert environment["TELL_KEY"] == SECRET
     assert environment["TELL_LEVEL"] == "high"
     assert environment["EXTRA_ONE"] == "1"
+    assert environment["HTTPS_PROXY"] == "http://proxy.example.org:3128"
+    assert "127.0.0.1" in environment["NO_PROXY"]
     assert environment["CONNECTOR_ID"] == connector_id
     assert environment["OPENCTI_URL"].rstrip("/") == host.url
     assert not [key for key in environment if key.startswith(("APP__", "FERROCTI_ADMIN", "FERROCTI_DATA"))]
@@ -173,6 +178,17 @@ def test_a_request_becomes_a_process_and_a_state_within_moments(host, prefix):
     managed.wait_state(host, connector_id, "running")
     # the goal is 0.3 s for a release build on a machine that does nothing else; upstream's loop would need up to 10 s
     assert started < 4
+    managed.delete(host, connector_id)
+
+
+def test_a_requirements_file_becomes_a_python_environment_of_the_connectors_own(host, prefix, tmp_path):
+    path, requirements = tmp_path / "told.json", tmp_path / "requirements.txt"
+    requirements.write_text("# nothing is installed, since tests have no network\n")
+    launch = {"command": ["python", "-u", str(catalog.PROGRAMS / "tells.py")], "requirements": str(requirements)}
+    given = {"title": "With an environment", "type": "EXTERNAL_IMPORT", "launch": launch, "environment": {"TELL_TO": str(path)}}
+    connector_id = managed.deploy(host, f"Environment {prefix}", generic=given)
+    told = wait_until(lambda: json.loads(path.read_text()), "it has told", 90)
+    assert told["prefix"].startswith(str(host.data_dir / "composer"))
     managed.delete(host, connector_id)
 
 
@@ -393,10 +409,41 @@ def test_what_was_asked_while_the_composer_was_away_is_done_when_it_is_back(make
     managed.wait_state(platform, dead, "running")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_is_told_and_harms_no_other_connector(make_host, prefix):
+    platform = make_host()
+    directory = platform.data_dir / "composer"
+    kept = (directory / "key.pem").read_bytes()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs", str(directory)], check=True)
+    try:
+        (directory / "key.pem").touch(mode=0o600)
+        (directory / "key.pem").write_bytes(kept)
+        platform.start()
+        before = answers(platform, f"Before {prefix}")
+        managed.wait_state(platform, before, "running")
+        process = only_process(before)
+        filler = directory / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        after = answers(platform, f"After {prefix}")
+        found = managed.wait_state(platform, after, "failed", "crash-looping")
+        assert "space" in found["manager_state_reason"]
+        assert only_process(before) == process
+        filler.unlink()
+        managed.wait_state(platform, after, "running", seconds=90)
+        assert only_process(before) == process
+    finally:
+        platform.stop()
+        end_processes(platform)
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
 # --- keys --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_another_key_blocks_what_is_sealed_for_the_old_one_and_touches_nothing_that_runs(make_host, key, other_key, prefix, tmp_path):
+@pytest.mark.parametrize("how", ["changed", "lost"])
+def test_another_key_blocks_what_is_sealed_for_the_old_one_and_touches_nothing_that_runs(make_host, other_key, prefix, tmp_path, how):
     platform = make_host().start()
     path = tmp_path / "told.json"
     running = answers(platform, f"Runs {prefix}", configuration={"ANSWER_KEY": SECRET})
@@ -404,8 +451,11 @@ def test_another_key_blocks_what_is_sealed_for_the_old_one_and_touches_nothing_t
     managed.wait_state(platform, running, "running")
     before = only_process(running)
     platform.terminate()
-    write_key(platform.data_dir / "composer", other_key)
-    platform.start()
+    if how == "changed":
+        write_key(platform.data_dir / "composer", other_key)
+    else:
+        (platform.data_dir / "composer" / "key.pem").unlink()
+    platform.start(120)
     managed.request(platform, waiting, "starting")
     found = managed.wait_state(platform, waiting, "failed")
     assert "key" in found["manager_state_reason"].lower()
@@ -509,8 +559,6 @@ def test_no_secret_is_in_an_answer_a_log_the_audit_or_a_file_that_others_can_rea
 
 
 def proc():
-    from pathlib import Path
-
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (entry / "cmdline").exists():
             yield entry
