@@ -103,6 +103,50 @@ pub struct Plan {
     pub replay: Replay,
 }
 
+/// Why a plan is not applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The facts have changed since it was agreed to.
+    #[error(
+        "the plan {agreed} is no longer about what is there; look at the new plan {now} and agree to that"
+    )]
+    Stale {
+        /// The plan that was agreed to.
+        agreed: String,
+        /// The plan that would be made now.
+        now: String,
+    },
+    /// It has blockers.
+    #[error("the plan cannot be applied: {}", .0.join("; "))]
+    Blocked(Vec<String>),
+}
+
+impl Plan {
+    /// Whether somebody who has agreed to the plan of this hash may have it applied; this one is made anew for the purpose.
+    ///
+    /// # Errors
+    /// Another plan would be made now, or blockers are left.
+    pub fn agree(&self, hash: &str) -> Result<(), Refused> {
+        if hash != self.hash {
+            return Err(Refused::Stale {
+                agreed: hash.to_owned(),
+                now: self.hash.clone(),
+            });
+        }
+        let blockers: Vec<String> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.level == Level::Blocker)
+            .map(|finding| format!("{}: {}", finding.code, finding.text))
+            .collect();
+        if blockers.is_empty() {
+            Ok(())
+        } else {
+            Err(Refused::Blocked(blockers))
+        }
+    }
+}
+
 /// What a plan is made from besides [`Facts`].
 #[derive(Clone, Copy)]
 pub struct Material<'a> {

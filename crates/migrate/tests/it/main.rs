@@ -2,6 +2,8 @@
 
 // `cfg(test)` lets helpers outside of test functions unwrap, as in unit tests
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod compose;
 #[cfg(test)]
 mod mapping;

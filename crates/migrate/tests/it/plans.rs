@@ -17,7 +17,7 @@ use crate::mapping::{WHOLE, contract, found};
 const NOW: i64 = 1_000_000_000;
 
 /// A connector that can be migrated without a word.
-fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     Facts {
         connector: Registered {
             id: "c1".to_owned(),
@@ -73,8 +73,8 @@ fn facts() -> Facts {
     }
 }
 
-struct Case {
-    facts: Facts,
+pub(crate) struct Case {
+    pub(crate) facts: Facts,
     mapping: Mapping,
     differences: Vec<Difference>,
     not_carried: Vec<NotCarried>,
@@ -96,7 +96,7 @@ impl Case {
         }
     }
 
-    fn environment(&mut self, more: &[(&str, &str)]) {
+    pub(crate) fn environment(&mut self, more: &[(&str, &str)]) {
         let mut all = found(WHOLE);
         all.extend(found(more));
         self.mapping = map(&all, Some(&contract()), &Choices::default());
@@ -118,7 +118,7 @@ impl Case {
     }
 }
 
-fn of(change: impl FnOnce(&mut Case)) -> Plan {
+pub(crate) fn of(change: impl FnOnce(&mut Case)) -> Plan {
     let mut case = Case::new();
     change(&mut case);
     case.plan()

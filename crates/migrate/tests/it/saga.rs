@@ -55,14 +55,14 @@ pub(crate) fn good(epoch: i64) -> Sighting {
 }
 
 /// A migration that is driven by hand.
-struct Run {
-    journal: Journal,
-    commands: Vec<Command>,
-    now: i64,
+pub(crate) struct Run {
+    pub(crate) journal: Journal,
+    pub(crate) commands: Vec<Command>,
+    pub(crate) now: i64,
 }
 
 impl Run {
-    fn begin(order: Order) -> Self {
+    pub(crate) fn begin(order: Order) -> Self {
         let (journal, commands) = Journal::begin(order, 1000);
         Self {
             journal,
@@ -71,7 +71,7 @@ impl Run {
         }
     }
 
-    fn happens(&mut self, what: What) -> &mut Self {
+    pub(crate) fn happens(&mut self, what: What) -> &mut Self {
         self.now += 1;
         let event = Event {
             now: self.now,
@@ -83,7 +83,7 @@ impl Run {
         self
     }
 
-    fn answered(&mut self) -> &mut Self {
+    pub(crate) fn answered(&mut self) -> &mut Self {
         let ticket = self.journal.ticket;
         self.happens(What::Answer {
             ticket,
@@ -91,7 +91,7 @@ impl Run {
         })
     }
 
-    fn failed(&mut self, reason: &str) -> &mut Self {
+    pub(crate) fn failed(&mut self, reason: &str) -> &mut Self {
         let ticket = self.journal.ticket;
         self.happens(What::Answer {
             ticket,
@@ -99,29 +99,29 @@ impl Run {
         })
     }
 
-    fn quiet(&mut self) -> &mut Self {
+    pub(crate) fn quiet(&mut self) -> &mut Self {
         let ticket = self.journal.ticket;
         self.happens(What::Quiet { ticket })
     }
 
-    fn seen(&mut self, change: impl FnOnce(&mut Sighting)) -> &mut Self {
+    pub(crate) fn seen(&mut self, change: impl FnOnce(&mut Sighting)) -> &mut Self {
         let mut sighting = good(self.journal.epoch);
         change(&mut sighting);
         self.happens(What::Seen(sighting))
     }
 
-    fn timed_out(&mut self) -> &mut Self {
+    pub(crate) fn timed_out(&mut self) -> &mut Self {
         self.now = self.journal.deadline.expect("the step has a deadline") - 1;
         self.happens(What::Tick)
     }
 
-    fn at(&self, expected: Step) -> &Self {
+    pub(crate) fn at(&self, expected: Step) -> &Self {
         assert_eq!(self.journal.step, expected, "{:?}", self.journal.lines);
         self
     }
 
     /// Drives to a step on the way forward.
-    fn to(&mut self, wanted: Step) -> &mut Self {
+    pub(crate) fn to(&mut self, wanted: Step) -> &mut Self {
         for _ in 0..10 {
             match self.journal.step {
                 at if at == wanted => return self,
@@ -135,7 +135,7 @@ impl Run {
         panic!("{wanted:?} is not on the way");
     }
 
-    fn fences(&self) -> Vec<Holder> {
+    pub(crate) fn fences(&self) -> Vec<Holder> {
         self.commands
             .iter()
             .filter_map(|command| match command {
