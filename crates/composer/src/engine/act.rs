@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{Core, Event};
-use crate::{Action, Decision, Definition, Failure, Instance, Listing, Orchestrator, Phase, Place};
+use crate::{
+    Action, ConnectorId, Decision, Definition, Failure, Instance, Listing, Orchestrator, Phase,
+    Place,
+};
 
 /// How many instances are made or started at a time.
 const STARTS: usize = 8;
@@ -35,6 +38,15 @@ impl Kind {
             Self::End => usize::MAX,
         }
     }
+}
+
+/// Something that was decided and waits for others to end. No other action of its connector is begun meanwhile, so that it stays as valid as it
+/// was until the next decision replaces it.
+pub(super) struct Intent {
+    connector: ConnectorId,
+    kind: Kind,
+    action: Action,
+    definition: Option<Definition>,
 }
 
 /// Whether an instance has ended, so that it has said its last word.
@@ -76,16 +88,44 @@ impl Core {
             self.dirty = true;
             return;
         }
-        let kind = Kind::of(action);
-        if self.busy.values().filter(|other| **other == kind).count() >= kind.most() {
-            // the end of one of them leads to the next decision
+        let intent = Intent {
+            connector: connector.clone(),
+            kind: Kind::of(action),
+            action: action.clone(),
+            definition: definition.map(|definition| (*definition).clone()),
+        };
+        if self.is_full(intent.kind) {
+            self.waiting.push_back(intent);
+        } else {
+            self.begin(intent);
+        }
+    }
+
+    fn is_full(&self, kind: Kind) -> bool {
+        self.busy.values().filter(|other| **other == kind).count() >= kind.most()
+    }
+
+    /// An action has ended: what waits for its place begins at once, as it was decided last.
+    pub(super) fn fill(&mut self, kind: Kind) {
+        if self.is_full(kind) {
             return;
         }
+        let next = self.waiting.iter().position(|intent| intent.kind == kind);
+        if let Some(intent) = next.and_then(|at| self.waiting.remove(at)) {
+            self.begin(intent);
+        }
+    }
+
+    fn begin(&mut self, intent: Intent) {
+        let Intent {
+            connector,
+            kind,
+            action,
+            definition,
+        } = intent;
         self.busy.insert(connector.clone(), kind);
         tracing::debug!(connector, ?action, "begun");
-        let (connector, action) = (connector.clone(), action.clone());
         let (orchestrator, grace) = (self.orchestrator.clone(), self.settings.grace);
-        let definition = definition.map(|definition| (*definition).clone());
         self.spawn(async move {
             let what = action.clone();
             // a task of its own: whatever happens to it, its end is told

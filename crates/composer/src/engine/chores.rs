@@ -9,7 +9,7 @@ use super::{
     looking::{self, Seen},
     store,
 };
-use crate::{ConnectorId, Instance, Memory, platform::Health};
+use crate::{ConnectorId, Listing, Memory, Stats, platform::Health};
 
 /// How often it is asked whether connectors that are not listed exist.
 const GONE_APART: Duration = Duration::from_secs(60);
@@ -41,33 +41,55 @@ impl Core {
         let definitions = held.wanted.definitions.iter();
         let definitions = definitions.map(|d| (d.connector.as_str(), d)).collect();
         let telling = &self.telling;
-        let looks = self.looking.take(&definitions, |id| telling.has_logs(id));
-        let orchestrator = self.orchestrator.clone();
-        self.spawn(async move { Event::Looked(looking::look(orchestrator, looks).await) });
+        let logs = self.looking.logs(&definitions, |id| telling.has_logs(id));
+        let figures = self.looking.figures();
+        if !logs.is_empty() {
+            let orchestrator = self.orchestrator.clone();
+            self.spawn(async move { Event::Looked(looking::look(orchestrator, logs).await) });
+        }
+        if !figures.is_empty() {
+            let orchestrator = self.orchestrator.clone();
+            self.spawn(
+                async move { Event::Figured(looking::measure(orchestrator, figures).await) },
+            );
+        }
     }
 
-    pub(super) fn looked(&mut self, mut seen: Seen) {
-        for (connector, stats) in std::mem::take(&mut seen.figures) {
-            let of = |i: &&Instance| i.connector == connector;
-            let there = self
-                .listing
-                .iter()
-                .flat_map(|(_, listing)| &listing.instances);
-            let Some(instance) = looking::current(there.filter(of)) else {
-                continue;
-            };
-            let track = self.memory.connectors.get(&connector);
-            let health = Health {
-                started_at: instance.started_at,
-                restarts: track.map_or(0, |track| track.ends) + instance.restarts,
-                crash_looping: track.is_some_and(|t| t.failures >= self.settings.policy.crash_loop),
-                memory: stats.map(|stats| stats.memory),
-            };
-            self.telling.health(&connector, health);
-        }
+    pub(super) fn looked(&mut self, seen: Seen) {
         for (connector, logs) in self.looking.seen(seen) {
             self.telling.logs(&connector, logs);
         }
+    }
+
+    pub(super) fn figured(&mut self, figures: Vec<(ConnectorId, Option<Stats>)>) {
+        self.looking.measured();
+        for (connector, stats) in figures {
+            match stats {
+                Some(stats) => self.memories.insert(connector.clone(), stats.memory),
+                None => self.memories.remove(&connector),
+            };
+            let listing = self.listing.as_ref().map(|(_, listing)| listing);
+            if let Some(health) = listing.and_then(|listing| self.health(&connector, listing)) {
+                self.telling.health(&connector, health);
+            }
+        }
+        let hashes = self.work.as_ref().map(|held| &held.hashes);
+        self.memories
+            .retain(|id, _| hashes.is_some_and(|hashes| hashes.contains_key(id)));
+    }
+
+    /// The figures of a connector that has run, as far as they are known.
+    pub(super) fn health(&self, connector: &str, listing: &Listing) -> Option<Health> {
+        let there = listing.instances.iter();
+        let instance = looking::current(there.filter(|i| i.connector == connector))?;
+        let track = self.memory.connectors.get(connector);
+        let memory = self.memories.get(connector).copied();
+        Some(Health {
+            started_at: instance.started_at,
+            restarts: track.map_or(0, |track| track.ends) + instance.restarts,
+            crash_looping: track.is_some_and(|t| t.failures >= self.settings.policy.crash_loop),
+            memory: memory.filter(|_| instance.is_live()),
+        })
     }
 
     /// Asks one by one for connectors that have instances here and that the platform does not list.

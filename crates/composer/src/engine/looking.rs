@@ -20,10 +20,10 @@ const OFTEN: Duration = Duration::from_secs(5);
 const SELDOM: Duration = Duration::from_secs(20);
 /// How often figures are taken.
 const FIGURES: Duration = Duration::from_secs(30);
-/// The lines that are read of a log that was not read before.
-const FIRST_LINES: usize = 200;
 /// The most lines that are read at once.
 const LINES: usize = 1000;
+/// The lines that are read of a log that grows faster than that.
+const LAST_LINES: usize = 200;
 /// The most bytes that one look brings.
 const BYTES: usize = 512 * 1024;
 /// The longest line that is told.
@@ -32,6 +32,10 @@ const LINE: usize = 4096;
 const SAID: usize = 300;
 /// How long one log may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How much earlier than its turn one is looked at together with others.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// How many are asked for figures in one question.
+const PART: usize = 50;
 /// Shorter secrets are found everywhere by chance.
 const SHORTEST_SECRET: usize = 6;
 
@@ -52,16 +56,14 @@ struct Watch {
 pub(super) struct Look {
     pub connector: ConnectorId,
     pub handle: String,
-    /// Where in the log to go on; `None` in it: at the end. `None`: not at the log.
-    logs: Option<Option<String>>,
-    figures: bool,
+    /// Where in the log to go on; `None`: at its end.
+    place: Option<String>,
     secrets: Vec<Secret>,
 }
 
 /// What a look has shown.
 pub(super) struct Seen {
-    pub logs: Vec<(ConnectorId, String, LogPage)>,
-    pub figures: Vec<(ConnectorId, Option<Stats>)>,
+    logs: Vec<(ConnectorId, String, LogPage)>,
     /// Those whose turn it was and that were not looked at, because there was too much.
     left: BTreeSet<ConnectorId>,
 }
@@ -69,7 +71,8 @@ pub(super) struct Seen {
 #[derive(Default)]
 pub(super) struct Looking {
     watches: BTreeMap<ConnectorId, Watch>,
-    busy: bool,
+    reading: bool,
+    measuring: bool,
 }
 
 /// The instance that matters: what lives, else what was started last.
@@ -82,6 +85,13 @@ pub(super) fn current<'a>(there: impl Iterator<Item = &'a Instance>) -> Option<&
 /// The text that says where in which instance's log to go on.
 fn cursor(handle: &str, place: &str) -> String {
     format!("{handle} {place}")
+}
+
+impl Watch {
+    /// Whether it can still write.
+    fn lives(&self) -> bool {
+        self.pause > Duration::ZERO
+    }
 }
 
 impl Looking {
@@ -132,61 +142,74 @@ impl Looking {
 
     /// When somebody's turn is next.
     pub fn due(&self) -> Option<Instant> {
-        let watches = self.watches.values().filter(|_| !self.busy);
-        watches
-            .flat_map(|watch| {
-                let live = watch.pause > Duration::ZERO;
-                watch
-                    .logs_at
-                    .into_iter()
-                    .chain(live.then_some(watch.figures_at))
-            })
-            .min()
+        let logs = self.watches.values().filter_map(|watch| watch.logs_at);
+        let logs = logs.min().filter(|_| !self.reading);
+        let live = self.watches.values().filter(|watch| watch.lives());
+        let figures = live.map(|watch| watch.figures_at).min();
+        let figures = figures.filter(|_| !self.measuring);
+        logs.into_iter().chain(figures).min()
     }
 
-    /// Those whose turn it is. Whose lines still wait to be told is left out.
-    pub fn take(
+    /// Those whose log is to be read. Whose lines still wait to be told is left out.
+    pub fn logs(
         &mut self,
         definitions: &BTreeMap<&str, &Definition>,
         waits: impl Fn(&str) -> bool,
     ) -> Vec<Look> {
-        self.busy = true;
-        // whose turn is soon is looked at together with the others
-        let soon = Instant::now() + Duration::from_secs(1);
         let mut looks = Vec::new();
+        if self.reading {
+            return looks;
+        }
+        // whose turn is soon is looked at together with the others
+        let soon = Instant::now() + TOGETHER;
         for (connector, watch) in &mut self.watches {
-            let mut look = Look {
+            if watch.logs_at.is_none_or(|at| at > soon) {
+                continue;
+            }
+            if waits(connector) {
+                watch.logs_at = Some(soon + OFTEN);
+                continue;
+            }
+            watch.logs_at = watch.lives().then(|| soon + watch.pause);
+            looks.push(Look {
                 connector: connector.clone(),
                 handle: watch.handle.clone(),
-                logs: None,
-                figures: false,
+                place: watch.place.clone(),
                 secrets: definitions
                     .get(connector.as_str())
                     .map(|definition| secrets(definition))
                     .unwrap_or_default(),
-            };
-            if watch.logs_at.is_some_and(|at| at <= soon) {
-                if waits(connector) {
-                    watch.logs_at = Some(soon + OFTEN);
-                } else {
-                    look.logs = Some(watch.place.clone());
-                    watch.logs_at = (watch.pause > Duration::ZERO).then(|| soon + watch.pause);
-                }
-            }
-            if watch.pause > Duration::ZERO && watch.figures_at <= soon {
+            });
+        }
+        self.reading = !looks.is_empty();
+        looks
+    }
+
+    /// Those whose figures are to be taken, with their handles.
+    pub fn figures(&mut self) -> Vec<(ConnectorId, String)> {
+        let mut due = Vec::new();
+        if self.measuring {
+            return due;
+        }
+        let soon = Instant::now() + TOGETHER;
+        for (connector, watch) in &mut self.watches {
+            if watch.lives() && watch.figures_at <= soon {
                 watch.figures_at = soon + FIGURES;
-                look.figures = true;
-            }
-            if look.figures || look.logs.is_some() {
-                looks.push(look);
+                due.push((connector.clone(), watch.handle.clone()));
             }
         }
-        looks
+        self.measuring = !due.is_empty();
+        due
+    }
+
+    /// Figures were taken.
+    pub fn measured(&mut self) {
+        self.measuring = false;
     }
 
     /// What has been seen; the lines to tell.
     pub fn seen(&mut self, seen: Seen) -> Vec<(ConnectorId, Logs)> {
-        self.busy = false;
+        self.reading = false;
         let now = Instant::now();
         for connector in seen.left {
             if let Some(watch) = self.watches.get_mut(&connector) {
@@ -263,17 +286,15 @@ fn shown(line: &str, secrets: &[Secret], most: usize) -> String {
 pub(super) async fn look(orchestrator: Arc<dyn Orchestrator>, looks: Vec<Look>) -> Seen {
     let mut seen = Seen {
         logs: Vec::new(),
-        figures: Vec::new(),
         left: BTreeSet::new(),
     };
     let (mut bytes, mut away) = (0, false);
     for look in &looks {
-        let Some(place) = &look.logs else { continue };
         if bytes > BYTES || away {
             seen.left.insert(look.connector.clone());
             continue;
         }
-        match read(&*orchestrator, look, place.clone()).await {
+        match read(&*orchestrator, look).await {
             Some(page) => {
                 bytes += page.lines.iter().map(String::len).sum::<usize>();
                 seen.logs
@@ -286,28 +307,32 @@ pub(super) async fn look(orchestrator: Arc<dyn Orchestrator>, looks: Vec<Look>) 
             }
         }
     }
-    let asked: Vec<&Look> = looks.iter().filter(|look| look.figures).collect();
-    if !asked.is_empty() {
-        let handles: Vec<String> = asked.iter().map(|look| look.handle.clone()).collect();
-        let figures = timeout(PATIENCE * 4, orchestrator.stats(&handles)).await;
-        let figures = figures.map_or_else(|_| BTreeMap::new(), Result::unwrap_or_default);
-        seen.figures = asked
-            .iter()
-            .map(|look| (look.connector.clone(), figures.get(&look.handle).copied()))
-            .collect();
-    }
     seen
 }
 
+/// Takes figures; of one that does not answer in time there are none.
+pub(super) async fn measure(
+    orchestrator: Arc<dyn Orchestrator>,
+    due: Vec<(ConnectorId, String)>,
+) -> Vec<(ConnectorId, Option<Stats>)> {
+    let handles: Vec<String> = due.iter().map(|(_, handle)| handle.clone()).collect();
+    let mut figures = BTreeMap::new();
+    // in parts, so that what one part takes too long for is not lost with the others
+    for handles in handles.chunks(PART) {
+        let answer = timeout(PATIENCE, orchestrator.stats(handles)).await;
+        figures.extend(answer.map_or_else(|_| BTreeMap::new(), Result::unwrap_or_default));
+    }
+    due.into_iter()
+        .map(|(connector, handle)| (connector, figures.remove(&handle)))
+        .collect()
+}
+
 /// What an instance has written since; `None`: the place does not answer.
-async fn read(
-    orchestrator: &dyn Orchestrator,
-    look: &Look,
-    after: Option<String>,
-) -> Option<LogPage> {
+async fn read(orchestrator: &dyn Orchestrator, look: &Look) -> Option<LogPage> {
+    let after = look.place.clone();
     let first = after.is_none();
     let query = LogQuery {
-        limit: if first { FIRST_LINES } else { LINES },
+        limit: LINES,
         after,
     };
     let read = |query: LogQuery| async move {
@@ -323,7 +348,7 @@ async fn read(
         // it writes faster than is read: the end is worth more than what came before it
         let end = LogQuery {
             after: None,
-            limit: FIRST_LINES,
+            limit: LAST_LINES,
         };
         page = read(end).await?;
         let note = "… more was written here than is kept; the whole log is where it runs";

@@ -15,7 +15,7 @@ mod store;
 mod telling;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::Future,
     path::PathBuf,
     sync::Arc,
@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     Action, ConnectorId, Decision, Definition, Evidence, Input, Listing, Memory, Orchestrator,
-    Permits, Plan, Policy, Requested, Sight, State, Wanted, decide,
+    Permits, Plan, Policy, Requested, Sight, State, Stats, Wanted, decide,
     platform::{Platform, Trouble, Work},
 };
 
@@ -107,6 +107,7 @@ enum Event {
     },
     Sent(Result<(), Trouble>),
     Looked(Seen),
+    Figured(Vec<(ConnectorId, Option<Stats>)>),
     Gone(Option<BTreeSet<ConnectorId>>),
     Saved(Memory, std::io::Result<()>),
 }
@@ -177,11 +178,14 @@ impl Engine {
             save_at: None,
             saving: false,
             busy: BTreeMap::new(),
+            waiting: VecDeque::new(),
             finished: BTreeMap::new(),
             wake: None,
             refreshed_at: None,
             telling: Telling::default(),
             looking: Looking::default(),
+            memories: BTreeMap::new(),
+            figured: BTreeMap::new(),
         };
         core.tasks.spawn(link.run());
         tokio::pin!(stop);
@@ -189,6 +193,7 @@ impl Engine {
         let mut follow = true;
         loop {
             if let Some(end) = stopping {
+                core.waiting.clear();
                 if core.busy.is_empty() || Instant::now() >= end {
                     break;
                 }
@@ -258,6 +263,8 @@ struct Core {
     saving: bool,
     /// The actions that are under way.
     busy: BTreeMap<ConnectorId, act::Kind>,
+    /// What was decided last and waits for a place.
+    waiting: VecDeque<act::Intent>,
     /// How many listings had been begun when the last action of a connector ended.
     finished: BTreeMap<ConnectorId, u64>,
     /// When a decision wants to be taken again.
@@ -267,6 +274,10 @@ struct Core {
 
     telling: Telling,
     looking: Looking,
+    /// The memory that instances were last seen to use.
+    memories: BTreeMap<ConnectorId, u64>,
+    /// The states and the numbers of ends with which figures were told last.
+    figured: BTreeMap<ConnectorId, (State, u32)>,
 }
 
 impl Core {
@@ -364,6 +375,7 @@ impl Core {
     }
 
     fn take_work(&mut self, begun: Millis, work: Work, definitions: Vec<Definition>) {
+        self.waiting.clear();
         let since = self.sight.as_ref().map_or(begun, |sight| sight.since);
         let mut sight = Sight {
             at: begun,
@@ -444,7 +456,7 @@ impl Core {
                 words,
             } => {
                 self.listing_busy = false;
-                self.list_at = Instant::now() + took.clamp(LIST_APART.0, LIST_APART.1);
+                self.list_at = Instant::now() + (took * 3).clamp(LIST_APART.0, LIST_APART.1);
                 self.words.extend(words);
                 for instance in &mut listing.instances {
                     let run = (instance.handle.clone(), instance.started_at);
@@ -470,8 +482,11 @@ impl Core {
                 let (policy, now) = (self.settings.policy, self.clock.now());
                 self.memory
                     .record(&connector, &action, outcome, &policy, now);
-                self.busy.remove(&connector);
+                let kind = self.busy.remove(&connector);
                 self.finished.insert(connector, self.listings);
+                if let Some(kind) = kind {
+                    self.fill(kind);
+                }
                 self.dirty = true;
             }
             Event::Sent(outcome) => {
@@ -481,6 +496,7 @@ impl Core {
                 self.telling.sent(outcome.is_ok());
             }
             Event::Looked(seen) => self.looked(seen),
+            Event::Figured(figures) => self.figured(figures),
             Event::Gone(answer) => {
                 if let Some(gone) = answer.filter(|gone| !gone.is_empty()) {
                     tracing::info!(connectors = ?gone, "the platform says that these are deleted");
@@ -533,6 +549,7 @@ impl Core {
             .iter()
             .map(|definition| (definition.connector.as_str(), definition))
             .collect();
+        self.waiting.clear();
         for decision in &plan.decisions {
             self.act(
                 decision,
@@ -579,12 +596,17 @@ impl Core {
         tombstones: &BTreeSet<ConnectorId>,
     ) {
         let mut states = BTreeMap::new();
+        let mut changed = Vec::new();
         for decision in &plan.decisions {
             let id = decision.connector.as_str();
             let (Some(hash), Some(definition)) = (hashes.get(id), definitions.get(id)) else {
                 continue;
             };
             let track = self.memory.connectors.get(id);
+            let figures = (decision.state, track.map_or(0, |track| track.ends));
+            if self.figured.insert(decision.connector.clone(), figures) != Some(figures) {
+                changed.push(decision.connector.clone());
+            }
             let rejected = track.and_then(|track| track.rejected.as_ref());
             let rejected = rejected.filter(|(revision, _)| *revision == definition.revision);
             let status = Status {
@@ -597,7 +619,14 @@ impl Core {
             self.note_state(decision, definition);
             states.insert(decision.connector.clone(), status);
         }
+        self.figured.retain(|id, _| states.contains_key(id));
         self.telling.states(states);
+        for id in changed {
+            // how often it has ended belongs to what it has come to
+            if let Some(health) = self.health(&id, listing) {
+                self.telling.health(&id, health);
+            }
+        }
         let trouble = self.key_trouble.iter().chain(&plan.refusal);
         let trouble: Vec<&str> = trouble.map(String::as_str).collect();
         let blocked = (!trouble.is_empty()).then(|| trouble.join("; "));

@@ -2,22 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Memory, process::journal};
+use crate::{Memory, Place, keys, process::journal};
 
 /// The file of a composer's memory.
 fn file(directory: &Path) -> PathBuf {
     directory.join("memory.json")
 }
 
-/// What was remembered; nothing when there is no such file or it cannot be read.
+/// What was remembered; nothing when there is no such file or it cannot be read. A composer that has not even a key is new: nothing of it
+/// can be anywhere, whether a place can be asked or not.
 pub(super) fn load(directory: &Path) -> Memory {
-    journal::read(&file(directory)).map_or_else(
-        |error| {
+    match journal::read(&file(directory)) {
+        Ok(Some(memory)) => memory,
+        Ok(None) if !keys::key_file(directory).exists() => Memory {
+            known: Place::ALL.into(),
+            ..Memory::default()
+        },
+        Ok(None) => Memory::default(),
+        Err(error) => {
             tracing::warn!(%error, "the composer's memory cannot be read and is begun anew");
             Memory::default()
-        },
-        Option::unwrap_or_default,
-    )
+        }
+    }
 }
 
 /// Writes it as a whole.

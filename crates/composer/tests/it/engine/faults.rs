@@ -1,13 +1,20 @@
 //! What goes wrong: the platform, the engine, the clock, the disk, the key. Each with the state and the words that an operator sees.
 
-use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ferrocti_catalog::{Entry, launch::Launch};
 use ferrocti_composer::{
-    Current, Orchestrator, Place, ProcessOrchestrator, ProcessSettings, Routed, State,
+    Current, EngineSettings, Orchestrator, Place, ProcessOrchestrator, ProcessSettings, Requested,
+    Routed, State, platform::Assigned,
 };
+use ferrocti_model::clock::Clock;
 
-use super::world::{Composer, World, assigned};
+use super::world::{Composer, Platforms, World, assigned, settings};
 
 #[tokio::test(start_paused = true)]
 async fn a_platform_that_is_away_for_an_hour_loses_nothing() {
@@ -231,6 +238,9 @@ async fn a_crash_loop_waits_longer_each_time_and_shows_the_log() {
         told.reason
     );
     assert_eq!(told.current, Some(Current::Stopped));
+    let health = told.health.unwrap();
+    assert!(health.crash_looping && health.restarts >= 3, "{health:?}");
+    assert_eq!(health.memory, None);
     let before = world.engine.get().lists;
     tokio::time::sleep(Duration::from_secs(3600)).await;
     // at most every five minutes by now
@@ -423,36 +433,51 @@ async fn a_definition_that_nobody_understands_is_told_and_holds_up_nobody() {
     assert!(told.reason.contains("memry"), "{}", told.reason);
 }
 
-#[tokio::test]
-async fn a_container_engine_that_is_away_holds_up_no_process() {
-    let world = World::real();
+/// A composer of processes and containers, with the engine of containers being the test's own.
+fn both(world: &World) -> Arc<Routed> {
+    let mark = world.directory.path().file_name().unwrap();
     let processes = ProcessOrchestrator::open(ProcessSettings {
         directory: world.directory.path().join("processes"),
-        composer: format!("engine-test-{}", std::process::id()),
+        composer: format!("engine-test-{}", mark.to_string_lossy().replace('.', "")),
         log_bytes: 1 << 20,
         clock: world.time.clone(),
-    })
-    .unwrap();
+    });
     let parts: [(Place, Arc<dyn Orchestrator>); 2] = [
-        (Place::Processes, Arc::new(processes)),
+        (Place::Processes, Arc::new(processes.unwrap())),
         (Place::Containers, world.engine.clone()),
     ];
-    let routed = Arc::new(Routed::new(parts));
+    Arc::new(Routed::new(parts))
+}
+
+fn sleeper(id: &str) -> Assigned {
+    let mut program = assigned(id, "1");
+    program.launch = Launch::Command {
+        command: vec!["/bin/sleep".to_owned(), "600".to_owned()],
+        working_directory: None,
+        requirements: None,
+    };
+    program
+}
+
+async fn stop_all(routed: &Routed) {
+    for instance in routed.list().await.unwrap().instances {
+        let stopped = routed.stop(&instance.handle, Duration::from_secs(1));
+        stopped.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_container_engine_that_goes_away_holds_up_no_process() {
+    let world = World::real();
+    let routed = both(&world);
     let directory = world.directory.path();
-    // it is there when the composer is started first
     let composer = Composer::start(directory, &world.platform, routed.clone(), &world.time);
     world.platform.assign(assigned("c", "1"));
     world.platform.until_state("c", State::Starting).await;
     world
         .engine
         .happen(|engine| engine.away = Some("no engine here".to_owned()));
-    let mut program = assigned("p", "1");
-    program.launch = Launch::Command {
-        command: vec!["/bin/sleep".to_owned(), "600".to_owned()],
-        working_directory: None,
-        requirements: None,
-    };
-    world.platform.assign(program);
+    world.platform.assign(sleeper("p"));
     world
         .platform
         .until("the process runs", |p| {
@@ -464,7 +489,93 @@ async fn a_container_engine_that_is_away_holds_up_no_process() {
     let told = world.platform.until_state("c", State::Unreachable).await;
     assert!(told.reason.contains("no engine here"), "{}", told.reason);
     composer.kill().await;
+    stop_all(&routed).await;
+}
+
+#[tokio::test]
+async fn a_new_composer_starts_processes_although_it_has_never_seen_its_container_engine() {
+    let world = World::real();
+    world.engine.get().away = Some("no engine here".to_owned());
+    let routed = both(&world);
+    // it has no key yet: making one takes a while
+    let settings = EngineSettings {
+        directory: world.directory.path().join("new"),
+        ..settings(world.directory.path())
+    };
+    let engine = routed.clone();
+    let composer = Composer::start_with(settings, &world.platform, engine, &world.time);
+    world.platform.get().patient = true;
+    world.platform.assign(sleeper("p"));
+    world
+        .platform
+        .until("the process runs", |p| {
+            p.told
+                .get("p")
+                .is_some_and(|told| told.current == Some(Current::Started))
+        })
+        .await;
+    composer.kill().await;
+    stop_all(&routed).await;
+}
+
+#[tokio::test]
+async fn fifty_processes_start_and_stop_side_by_side() {
+    let world = World::real();
+    let routed = both(&world);
+    let directory = world.directory.path();
+    let composer = Composer::start(directory, &world.platform, routed.clone(), &world.time);
+    world.platform.assign(sleeper("first"));
+    world
+        .platform
+        .until("the first runs", |p| p.told.contains_key("first"))
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asked = Instant::now();
+    world.platform.assign(sleeper("one"));
+    let started = |p: &Platforms, id: &str| {
+        let told = p.told.get(id);
+        told.is_some_and(|told| told.current == Some(Current::Started))
+    };
+    world
+        .platform
+        .until("it is told", |p| started(p, "one"))
+        .await;
+    let told = asked.elapsed();
     let listing = routed.list().await.unwrap();
-    let handle = listing.instances[0].handle.clone();
-    routed.stop(&handle, Duration::from_secs(1)).await.unwrap();
+    let one = listing.instances.iter().find(|i| i.connector == "one");
+    let age = world.time.now() - one.unwrap().started_at.unwrap();
+    let lived = asked.elapsed() - Duration::from_millis(u64::try_from(age).unwrap());
+    println!("MEASURED process: request → started {lived:?}, → told {told:?}");
+    let ids: Vec<String> = (0..50).map(|n| format!("c{n:02}")).collect();
+    let began = Instant::now();
+    world.platform.change(|platform| {
+        for id in &ids {
+            platform.connectors.insert(id.clone(), sleeper(id));
+        }
+    });
+    world
+        .platform
+        .until("all are told", |p| ids.iter().all(|id| started(p, id)))
+        .await;
+    println!(
+        "MEASURED 50 processes: from nothing to all running and told {:?}",
+        began.elapsed()
+    );
+    let began = Instant::now();
+    world.platform.change(|platform| {
+        for assigned in platform.connectors.values_mut() {
+            assigned.requested = Requested::Stopped;
+        }
+    });
+    world
+        .platform
+        .until("all are stopped", |p| {
+            p.told.values().all(|told| told.state == State::Stopped)
+        })
+        .await;
+    println!("MEASURED 50 processes: all stopped {:?}", began.elapsed());
+    let listing = routed.list().await.unwrap();
+    assert_eq!(listing.instances.len(), 52);
+    assert!(listing.instances.iter().all(|i| !i.is_live()));
+    composer.kill().await;
 }

@@ -40,7 +40,7 @@ async fn a_connector_is_started_at_once_and_the_platform_told_at_once() {
         })
         .await;
     assert!(lived.elapsed() < Duration::from_millis(500));
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     world.platform.hear("a");
     let heard = Instant::now();
     let told = world.platform.until_state("a", State::Running).await;
@@ -194,7 +194,7 @@ async fn an_upgrade_replaces_and_what_it_replaced_goes_when_it_is_heard_of() {
         })
         .await;
     assert_eq!(world.engine.get().instances.len(), 2, "the old one is kept");
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     world.platform.hear("a");
     world.platform.until_state("a", State::Running).await;
     world

@@ -702,8 +702,8 @@ impl World {
         self.platform
             .until(&format!("{id} lives"), |_| !self.engine.live(id).is_empty())
             .await;
-        // in another millisecond than that of its start
-        takes(5).await;
+        // by more after its start than an answer of the platform takes
+        takes(20).await;
         self.platform.hear(id);
         self.platform.until_state(id, State::Running).await;
     }
