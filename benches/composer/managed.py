@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 from report import Report, percentile
 from server import Client, Server
 
-__all__ = ["MARK", "Managed", "Report", "Server", "cpu", "end_marked", "marked", "percentile", "resident", "until"]
+__all__ = ["MARK", "NOWHERE", "Managed", "Report", "Server", "cpu", "end_marked", "marked", "percentile", "resident", "until"]
 
 DEPLOY = "mutation Deploy($input: ManagedConnectorDeployInput!) { managedConnectorDeploy(input: $input) { connector { id } } }"
 REQUEST = "mutation Request($input: RequestConnectorStatusInput!) { updateConnectorRequestedStatus(input: $input) { id } }"
@@ -34,6 +34,9 @@ COMPOSERS = "query Composers { connectorManagers { id active } }"
 TICKS = os.sysconf("SC_CLK_TCK")
 #: In the environment of everything that is run, to find it again.
 MARK = f"BENCH_RUN={uuid.uuid4()}"
+
+#: The platform's address for what never asks it; one that changes with each start would be a change of every definition.
+NOWHERE = "http://platform.invalid"
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 120, every: float = 0.05) -> Any:
@@ -86,14 +89,12 @@ class Managed:
     def __init__(self, binary: Path, directory: Path, *, docker: str = "off", agent: bool = False) -> None:
         directory.mkdir(parents=True)
         self.binary, self.directory = binary, directory
-        self.settings = {"FERROCTI_COMPOSER_COMMANDS": "any", "FERROCTI_COMPOSER_DOCKER": docker}
-        if docker != "off":
-            # containers have no network here, but want an address
-            self.settings["FERROCTI_COMPOSER_CONNECTOR_URL"] = "http://platform.invalid"
+        self.settings = {"FERROCTI_COMPOSER_COMMANDS": "any", "FERROCTI_COMPOSER_DOCKER": docker, "FERROCTI_COMPOSER_CONNECTOR_URL": NOWHERE}
         self.server = Server(binary, directory, {"FERROCTI_COMPOSER_ENABLED": "false"} if agent else self.settings)
         self.server.start()
-        # what connectors ask is not the composer's
-        self.settings.setdefault("FERROCTI_COMPOSER_CONNECTOR_URL", f"http://127.0.0.1:{self.server.port}")
+        if docker == "off":
+            # not that of the proxy: what connectors ask is not the composer's
+            self.settings["FERROCTI_COMPOSER_CONNECTOR_URL"] = f"http://127.0.0.1:{self.server.port}"
         self.api = self.server.client()
         self.proxy: Counting | None = None
         self.agent: subprocess.Popen[bytes] | None = None
@@ -187,11 +188,14 @@ class Watching:
     def _look(self) -> None:
         api = self.platform.server.client()
         before: dict[str, str] = {}
-        while not self.stopped.wait(0.1):
+        while True:
+            last = self.stopped.wait(0.1)
             states = self.platform.states(api)
             at = time.time()
             self.seen |= {each: at for each in states.items() - before.items()}
             before = states
+            if last:
+                break
         api.close()
 
     def after(self, happened: dict[str, float], status: str) -> list[float]:

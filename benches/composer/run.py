@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from docker_engine import Engine
-from managed import MARK, Managed, Report, Server, cpu, end_marked, marked, percentile, resident, until
+from managed import MARK, NOWHERE, Managed, Report, Server, cpu, end_marked, marked, percentile, resident, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / "target" / "venvs" / "pycti-7.261026.0" / "bin" / "python"
@@ -292,7 +292,7 @@ def many_containers(given: argparse.Namespace, report: Report, engine: Engine, p
         until(running(number), "all run", 600, 0.5)
         spending = spent(before)
         until(all_are("started"), "all are reported", 60)
-    last = max(at for at, _ in times())
+    first, last = began, max(at for at, _ in times())
     best = min(raw[key] for key in ("1", "4", "8"))
     ratio = f"{(last - began) / best:.2f} × the engine alone, {(last - began) / raw['cli']:.2f} × docker run"
     report.goal(f"{number} from nothing to running", last - began, UPSTREAM[0] / 2 * number / 100, " s", more=ratio)
@@ -335,32 +335,51 @@ def many_containers(given: argparse.Namespace, report: Report, engine: Engine, p
     until(running(number), "all run again", 600, 0.5)
     took = max(at for at, _ in times()) - began
     report.note(f"{number} started again", f"{took:.1f} s; {spent(before)}", took)
+    engine.remove_all(label)
+    began = time.monotonic()
+    engine.run_many("after", "bench/deaf:1", number, 8)
+    after = time.monotonic() - began
+    middle = (after + raw["8"]) / 2
+    report.note("Engine API, 8 at a time, once more", f"{after:.1f} s; managed: {(last - first) / middle:.2f} × the mean of before and after", after)
 
 
 # --- memory -------------------------------------------------------------------------------------------------------------------------
 
 
 def memory(given: argparse.Namespace, report: Report, directory: Path) -> None:
-    """The server with and without a composer inside, in turns; each is started twice, so that its key is there the second time."""
+    """The server with and without a composer inside, in turns; each is started twice, so that its key is there the second time. Then the same with
+    connectors: what is deployed stays in the data, whether or not a composer looks after it."""
     section(report, "Memory of the composer inside")
     found: dict[str, list[float]] = {"true": [], "false": []}
     for turn in range(3):
         for enabled, figures in found.items():
-            server = Server(given.binary, directory / f"{enabled}-{turn}", {"FERROCTI_COMPOSER_ENABLED": enabled, "FERROCTI_COMPOSER_DOCKER": "off"})
-            server.directory.mkdir()
-            try:
-                for _ in range(2):
-                    server.start()
-                    key = server.data_dir / "composer" / "key.pem"
-                    until(lambda: enabled == "false" or key.exists(), "its key is there", 120)  # noqa: B023 - called here
-                    time.sleep(15)
-                    figures.append(server.memory()["resident"])
-                    server.stop()
-            finally:
-                server.stop()
+            figures += [resting(given, directory / f"{enabled}-{turn}", enabled) for _ in range(2)]
     for start, name in enumerate(("first start, with the key being made", "later start")):
         with_it, without = (statistics.median(found[enabled][start::2]) for enabled in ("true", "false"))
         report.goal(f"added, {name}", with_it - without, 10, " MiB", more=f"{without:.1f} → {with_it:.1f}, medians of 3")
+    number = given.connectors
+    with Managed(given.binary, directory / "busy") as platform:
+        for n in range(number):
+            platform.deploy(f"Sleep {n}", {"command": ["/bin/sleep", "1000000"]})
+        until(lambda: list(platform.states().values()) == ["started"] * number, "all are reported")
+        data = platform.server.directory
+    with_it, without = (resting(given, data, enabled) for enabled in ("true", "false"))
+    report.goal(f"added, looking after {number} processes", with_it - without, 10, " MiB", more=f"{without:.1f} → {with_it:.1f}")
+
+
+def resting(given: argparse.Namespace, directory: Path, enabled: str) -> float:
+    """MiB that the server has in memory a while after it was started on this directory."""
+    directory.mkdir(exist_ok=True)
+    settings = {"ENABLED": enabled, "DOCKER": "off", "COMMANDS": "any", "CONNECTOR_URL": NOWHERE}
+    server = Server(given.binary, directory, {f"FERROCTI_COMPOSER_{key}": value for key, value in settings.items()})
+    server.start()
+    try:
+        key = server.data_dir / "composer" / "key.pem"
+        until(lambda: enabled == "false" or key.exists(), "its key is there", 120)
+        time.sleep(15)
+        return server.memory()["resident"]
+    finally:
+        server.stop()
 
 
 # --- unmodified connectors ----------------------------------------------------------------------------------------------------------
