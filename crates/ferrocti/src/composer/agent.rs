@@ -50,8 +50,9 @@ pub fn run(args: &AgentArgs) -> Result<()> {
             ca_file: settings.way.ca_file.clone(),
             ..Access::new(&url, token)
         };
-        let parts = Parts::open(&settings, addresses)?;
-        let platform = Found::open(&access, &parts.id)?;
+        let opening = tokio::task::spawn_blocking(move || Parts::open(&settings, addresses));
+        let parts = opening.await??;
+        let platform = Found::open(&access, &parts.id)?.working_in(&parts.directory);
         tracing::info!(composer = parts.id, directory = %parts.directory.display(), platform = url, "the composer runs");
         parts.engine(Arc::new(platform)).run(stop).await;
         Ok(())

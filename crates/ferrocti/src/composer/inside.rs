@@ -31,10 +31,12 @@ impl Inside {
         let (stop, stopped) = watch::channel(false);
         let (settings, accounts) = (settings.clone(), accounts.clone());
         let task = tokio::spawn(async move {
-            if let Err(error) = run(settings, accounts, http, stopped).await {
+            // a task of its own, so that a panic is told when it happens
+            let ran = tokio::spawn(run(settings, accounts, http, stopped)).await;
+            if let Err(error) = ran.map_err(anyhow::Error::from).flatten() {
                 tracing::error!(
                     error = format!("{error:#}"),
-                    "the built-in composer does not run, so no connectors are run on this machine; composer.enabled = false runs the platform without"
+                    "the built-in composer does not run, so nobody looks after the connectors on this machine; composer.enabled = false runs the platform without"
                 );
             }
         });
@@ -44,9 +46,8 @@ impl Inside {
     /// Stops it and ends its token. Connectors go on running.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the built-in composer ended badly");
-        }
+        // how it ended was told where it ended
+        let _ = self.task.await;
     }
 }
 
@@ -74,9 +75,12 @@ async fn run(
         http.port(),
         settings.base_path
     );
-    let parts = Parts::open(&settings, addresses)?;
     let admitting = accounts.clone();
-    let token = tokio::task::spawn_blocking(move || admitting.admit_composer()).await??;
+    let (parts, token) = tokio::task::spawn_blocking(move || {
+        let parts = Parts::open(&settings, addresses)?;
+        anyhow::Ok((parts, admitting.admit_composer()?))
+    })
+    .await??;
     let platform = Ferrocti::open(&Access::new(url, token), &parts.id)?;
     tracing::info!(composer = parts.id, "the built-in composer runs");
     parts

@@ -20,7 +20,7 @@ use crate::{
     system::{SystemClock, SystemEntropy},
 };
 
-/// The longest log of a process, in bytes; one older file is kept beside it.
+/// The longest log of a process, in bytes; two older files are kept beside it.
 const LOG_BYTES: u64 = 4 << 20;
 /// The time that a connector has between the request to end and being killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -89,7 +89,6 @@ impl Parts {
                 program,
                 connector_url: addresses.process,
                 container_url: addresses.container,
-
                 proxy: settings.way.proxy()?,
                 permits: Permits {
                     commands: match composer.commands {
