@@ -132,6 +132,20 @@ pub fn lend(snapshot: &Snapshot<'_>, acting: &Acting<'_>, id: &str) -> Result<Us
     Ok(user)
 }
 
+/// Whether the actor may say what a program does that acts as the user of this row: who administers accounts, or may do everything, is acted for
+/// only by who may do as much. A user that is gone lends nothing.
+///
+/// # Errors
+/// [`AccountError::Denied`].
+pub fn may_direct(snapshot: &Snapshot<'_>, acting: &Acting<'_>, user: i64) -> Result<()> {
+    match crate::rights_of_any(snapshot, user)? {
+        Some(rights) if crate::guard::may_administer(&rights.actor).is_ok() => {
+            crate::guard::may_grant(acting.actor, rights.actor.capabilities.iter())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes an unlimited token for a user in the caller's transaction. Whether the caller may is the caller's decision.
 ///
 /// # Errors

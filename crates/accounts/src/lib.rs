@@ -30,7 +30,9 @@ use ferrocti_store::Store;
 
 pub use acting::{Acting, Origin, Scope, Subject, record, record_refusal};
 pub use boot::{AdminSettings, CONNECTORS_GROUP, Generated};
-pub use connector::{add_service_account, end_token, issue_token, lend, service_address};
+pub use connector::{
+    add_service_account, end_token, issue_token, lend, may_direct, service_address,
+};
 pub use doctor::{Finding, Severity};
 pub use error::{AccountError, LoginRefusal, Result};
 pub use explain::Explained;

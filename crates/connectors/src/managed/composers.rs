@@ -29,7 +29,7 @@ pub struct NewComposer {
     pub name: String,
     /// The public half of its key: RSA with 4096 bits, PEM.
     pub public_key: String,
-    /// What it says of itself: version, orchestrators.
+    /// What it says of itself: version, orchestrators, host, and `place`, which names the directory that it works in.
     pub about: Option<Value>,
     /// Whether it speaks our protocol.
     pub own: bool,
@@ -82,6 +82,9 @@ impl Connectors {
             let known = tx.composer(&new.id)?;
             may_be(tx, &acting, &new.id, known.as_ref())?;
             let now = tx.now();
+            if let Some(known) = &known {
+                same_place(known, &new, now)?;
+            }
             let composer = Composer {
                 id: new.id.clone(),
                 name: new.name.trim().to_owned(),
@@ -255,6 +258,27 @@ fn may_be(
             Ok(())
         }
     }
+}
+
+/// Refuses a copy of a composer while the original is there: both have the same id, key and token, and would run every connector twice.
+fn same_place(known: &Composer, new: &NewComposer, now: Millis) -> Result<(), ConnectorError> {
+    let said = |about: &Option<Value>, what: &str| {
+        let about = about.as_ref()?;
+        Some(about.get(what)?.as_str()?.to_owned())
+    };
+    let (before, after) = (said(&known.about, "place"), said(&new.about, "place"));
+    if before.is_none() || after.is_none() || before == after || !composer_is_active(known, now) {
+        return Ok(());
+    }
+    Err(ConnectorError::Refused(format!(
+        "the composer `{}` works in another directory{}, and was heard of {} s ago; this one is a copy of it, and both would run every connector. It is let in when the other has been silent for {} minutes; to run both, give this one an account and a directory of its own",
+        known.name,
+        said(&known.about, "host")
+            .map(|host| format!(" (on {host})"))
+            .unwrap_or_default(),
+        (now - known.last_seen).max(0) / 1000,
+        SILENT / 60_000,
+    )))
 }
 
 /// Records what is other than before; whether there is something that a composer or an operator should see.

@@ -13,8 +13,8 @@ use crate::{
     registry::audit,
 };
 
-/// Longest reason that is kept, in bytes.
-const MAX_REASON: usize = 4 << 10;
+/// Longest text of a composer's that is kept, in bytes: a reason, a hash, a place in a log.
+const MAX_TEXT: usize = 4 << 10;
 
 /// Everything that a composer tells at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -133,14 +133,14 @@ impl Connectors {
         if reported.state != Some(said.state) || reported.reason != reason || before.is_none() {
             reported.since = now;
         }
-        reported.hash.clone_from(&said.hash);
+        reported.hash = cut(&said.hash);
         reported.state = Some(said.state);
         reported.reason = reason;
         if let Some(health) = said.health {
             health.note(&mut reported, now);
         }
-        if said.log_cursor.is_some() {
-            reported.log_cursor.clone_from(&said.log_cursor);
+        if let Some(place) = &said.log_cursor {
+            reported.log_cursor = Some(cut(place));
         }
         put(tx, &said.id, &reported)?;
         tx.append_connector_log(&said.id, said.logs.iter().map(String::as_str))?;
@@ -256,5 +256,5 @@ pub(crate) fn put(tx: &mut Tx<'_>, id: &str, reported: &Reported) -> Result<(), 
 }
 
 fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_REASON)].to_owned()
+    text[..text.floor_char_boundary(MAX_TEXT)].to_owned()
 }

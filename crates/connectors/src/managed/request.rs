@@ -1,7 +1,7 @@
 //! What is asked of a managed connector, and what a composer of upstream's says of it.
 
 use ferrocti_access::{Action, may, names};
-use ferrocti_accounts::{Acting, Scope};
+use ferrocti_accounts::{Acting, Scope, may_direct};
 use ferrocti_store::{Connector, Snapshot, Tx};
 use serde_json::json;
 
@@ -139,13 +139,17 @@ impl Connectors {
     }
 }
 
-/// The managed connector of an id, for whoever may say what runs.
+/// The managed connector of an id, for whoever may say what runs as its user.
 pub(crate) fn manageable(
     snapshot: &Snapshot<'_>,
     acting: &Acting<'_>,
     id: &str,
 ) -> Result<(Connector, Managed), ConnectorError> {
     let (connector, _) = steerable(snapshot, acting, id)?;
+    // with a command, a proxy or a variable of one's own its token, and so its user's rights, are one's own
+    if let Some(user) = connector.user {
+        may_direct(snapshot, acting, user)?;
+    }
     let managed = Managed::of(snapshot, &connector)?
         .ok_or_else(|| ConnectorError::NotManaged(connector.name.clone()))?;
     Ok((connector, managed))

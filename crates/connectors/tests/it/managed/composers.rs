@@ -112,6 +112,30 @@ fn what_is_deployed_without_naming_a_composer_goes_to_the_first_one_even_while_i
 }
 
 #[test]
+fn a_copy_of_a_composer_is_refused_while_the_original_is_there() {
+    let fixture = Fixture::open();
+    let actor = fixture.user_with("composer", &["CONNECTORAPI"]);
+    let of = |place: &str| NewComposer {
+        about: Some(serde_json::json!({ "host": "north", "place": place })),
+        ..composer("site-a")
+    };
+    let register = |place: &str| fixture.connectors.register_composer(&actor, of(place));
+    register("one").unwrap();
+    fixture.clock.advance(30_000);
+    register("one").expect("it was started again");
+    let refused = register("two").unwrap_err().to_string();
+    assert!(
+        refused.contains("on north") && refused.contains("2 minutes"),
+        "{refused}"
+    );
+    fixture.clock.advance(119_000);
+    assert!(register("two").is_err(), "the refusal is no sign of life");
+    fixture.clock.advance(2_000);
+    register("two").expect("the other has been silent");
+    register("one").expect_err("now that is the copy");
+}
+
+#[test]
 fn registrations_that_do_not_fit_are_refused() {
     let fixture = Fixture::open();
     let short = include_str!("../../../../catalog/tests/vectors/test-public-2048.pem");

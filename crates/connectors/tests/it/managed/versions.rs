@@ -1,9 +1,12 @@
 //! Upgrades, the way back, and the way back by itself.
 
-use ferrocti_catalog::contract_hash;
+use ferrocti_catalog::{contract_hash, launch::Runtime};
 use ferrocti_connectors::{
     ConnectorError,
-    managed::{Change, Configuration, ConnectorReport, State, pending_upgrade},
+    managed::{
+        Change, Configuration, ConnectorReport, Deploy, RequestedStatus, State, UserChoice,
+        pending_upgrade,
+    },
 };
 use ferrocti_model::clock::format_date;
 use serde_json::json;
@@ -423,4 +426,38 @@ fn newer_contracts_are_told_from_older_ones() {
             contract.version
         );
     }
+}
+
+#[test]
+fn only_who_may_do_everything_changes_what_acts_as_somebody_who_may() {
+    let fixture = Fixture::open();
+    fixture.composer("site-a");
+    let manager = fixture.user_with("manager", &["MODULES_MODMANAGE"]);
+    let as_admin = Deploy {
+        user: UserChoice::Existing(fixture.admin.user_id.to_string()),
+        ..deploy("Feed")
+    };
+    let admins = fixture.deploy(as_admin).connector.id;
+    let own = fixture.deployed("Own");
+    let connectors = &fixture.connectors;
+    let through_a_proxy = Change {
+        runtime: Some(Runtime {
+            environment: [("SSL_CERT_FILE".to_owned(), "/tmp/mine".to_owned())].into(),
+            ..Runtime::default()
+        }),
+        ..Change::default()
+    };
+    connectors
+        .configure(&manager, &own.id, through_a_proxy.clone())
+        .unwrap();
+    let refused = connectors.configure(&manager, &admins, through_a_proxy.clone());
+    assert_eq!(refused.unwrap_err().code(), "FORBIDDEN_ACCESS");
+    let refused = connectors.roll_back(&manager, &admins, None);
+    assert_eq!(refused.unwrap_err().code(), "FORBIDDEN_ACCESS");
+    connectors
+        .request(&manager, &admins, RequestedStatus::Stopping)
+        .expect("who may manage connectors stops every one");
+    connectors
+        .configure(&fixture.admin, &admins, through_a_proxy)
+        .unwrap();
 }
