@@ -108,6 +108,14 @@ impl Drop for Routed {
     }
 }
 
+/// A part knows its handles without its kind.
+fn named<T>(outcome: Result<T, Failure>, handle: &str) -> Result<T, Failure> {
+    outcome.map_err(|failure| match failure {
+        Failure::NotFound(_) => Failure::NotFound(handle.to_owned()),
+        other => other,
+    })
+}
+
 fn join(part: &Arc<dyn Orchestrator>, handle: &str) -> String {
     format!("{}/{handle}", part.kind())
 }
@@ -220,14 +228,14 @@ impl Orchestrator for Routed {
                     )));
                 }
             }
-            part.start(inner).await
+            named(part.start(inner).await, handle)
         })
     }
 
     fn stop<'a>(&'a self, handle: &'a str, grace: Duration) -> Answer<'a, ()> {
         Box::pin(async move {
-            let (part, handle) = self.of(handle)?;
-            part.stop(handle, grace).await
+            let (part, inner) = self.of(handle)?;
+            named(part.stop(inner, grace).await, handle)
         })
     }
 
@@ -243,8 +251,8 @@ impl Orchestrator for Routed {
 
     fn logs<'a>(&'a self, handle: &'a str, query: &'a LogQuery) -> Answer<'a, LogPage> {
         Box::pin(async move {
-            let (part, handle) = self.of(handle)?;
-            part.logs(handle, query).await
+            let (part, inner) = self.of(handle)?;
+            named(part.logs(inner, query).await, handle)
         })
     }
 

@@ -11,3 +11,4 @@ mod decide_faults;
 mod engine;
 mod platform;
 mod process;
+mod routed;

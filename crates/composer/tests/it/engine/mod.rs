@@ -3,4 +3,4 @@
 mod faults;
 mod ordinary;
 mod property;
-mod world;
+pub mod world;

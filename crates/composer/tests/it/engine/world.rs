@@ -307,6 +307,8 @@ pub struct Engines {
     pub die: BTreeSet<String>,
     /// It does not answer.
     pub away: Option<String>,
+    /// It takes a question and never answers.
+    pub hangs: bool,
     pub lists: usize,
     /// Connectors of which two were alive at once.
     pub twice: BTreeSet<ConnectorId>,
@@ -395,6 +397,9 @@ impl Orchestrator for FakeEngine {
     fn list(&self) -> Answer<'_, Listing> {
         Box::pin(async move {
             takes(10).await;
+            if self.get().hangs {
+                std::future::pending::<()>().await;
+            }
             let mut inner = self.answer()?;
             inner.lists += 1;
             Ok(Listing {
