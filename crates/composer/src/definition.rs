@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
-use ferrocti_catalog::{Secret, launch::Mount};
+use ferrocti_catalog::{Secret, environment::TOKEN, launch::Mount};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -211,13 +211,17 @@ impl Definition {
         if self.fault.is_some() {
             return self.fault.clone();
         }
+        let unreadable = self.environment.iter().filter_map(|v| match &v.value {
+            Value::Unreadable(why) => Some((v.key.as_str(), why)),
+            _ => None,
+        });
+        // the token is the platform's to give, so that nobody can enter it again
+        if let Some((key, why)) = unreadable.min_by_key(|(key, _)| *key == TOKEN) {
+            return Some(format!(
+                "the secret {key} cannot be opened ({why}); enter it again or restore this composer's key"
+            ));
+        }
         for variable in &self.environment {
-            if let Value::Unreadable(why) = &variable.value {
-                return Some(format!(
-                    "the secret {} cannot be opened ({why}); enter it again or restore this composer's key",
-                    variable.key
-                ));
-            }
             if variable.key.is_empty() || variable.key.contains(['=', '\0']) {
                 return Some(format!(
                     "{:?} is not a name of an environment variable; correct or remove it",

@@ -126,6 +126,16 @@ fn write(path: &Path, text: &Secret) -> Result<(), KeysError> {
     written.map_err(|error| disk(path, &error))
 }
 
+/// Names a directory, and not its copies: by its number and its birth on the file system. `None`: it is not there.
+#[must_use]
+pub fn place(directory: &Path) -> Option<String> {
+    let there = fs::metadata(directory).ok()?;
+    let born = there.created().ok();
+    let born = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let born = born.map_or(0, |since| since.as_nanos());
+    Some(format!("{:x}-{born:x}", there.ino()))
+}
+
 /// The id in `<directory>/id`, which is made when there is none.
 ///
 /// # Errors

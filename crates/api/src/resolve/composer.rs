@@ -104,7 +104,7 @@ impl Resolution<'_> {
                 let own = call.name == "composerRegister";
                 let about = own.then(|| {
                     json!({
-                        "version": input.text("version"), "orchestrators": input.texts("orchestrators"), "host": input.text("host"),
+                        "version": input.text("version"), "orchestrators": input.texts("orchestrators"), "host": input.text("host"), "place": input.text("place"),
                     })
                 });
                 let new = NewComposer {

@@ -34,6 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub struct Ferrocti {
     link: Link,
     composer: String,
+    place: Option<String>,
 }
 
 impl Ferrocti {
@@ -45,11 +46,15 @@ impl Ferrocti {
     /// # Errors
     /// The address, the proxy or the certificates cannot be used.
     pub fn open(access: &Access, composer: impl Into<String>) -> Result<Self, PlatformError> {
-        Ok(Self::over(Link::open(access)?, composer.into()))
+        Ok(Self::over(Link::open(access)?, composer.into(), None))
     }
 
-    pub(super) fn over(link: Link, composer: String) -> Self {
-        Self { link, composer }
+    pub(super) fn over(link: Link, composer: String, place: Option<String>) -> Self {
+        Self {
+            link,
+            composer,
+            place,
+        }
     }
 }
 
@@ -78,6 +83,7 @@ impl Platform for Ferrocti {
             "version": composer.version,
             "orchestrators": composer.orchestrators,
             "host": wire::host_name(),
+            "place": self.place,
         });
         let link = self.link.clone();
         Box::pin(async move {

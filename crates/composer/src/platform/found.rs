@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use super::{
     http::{Access, Link, PlatformError, aside},
     opencti,
 };
-use crate::ConnectorId;
+use crate::{ConnectorId, keys};
 
 /// What a platform speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub enum Protocol {
 pub struct Found {
     link: Link,
     composer: String,
+    place: Option<String>,
     chosen: Arc<OnceLock<(Protocol, Box<dyn Platform>)>>,
 }
 
@@ -47,8 +49,18 @@ impl Found {
         Ok(Self {
             link: Link::open(access)?,
             composer: composer.into(),
+            place: None,
             chosen: Arc::default(),
         })
+    }
+
+    /// Tells the platform which directory this composer works in, so that a copy of it is told from it.
+    #[must_use]
+    pub fn working_in(self, directory: &Path) -> Self {
+        Self {
+            place: keys::place(directory),
+            ..self
+        }
     }
 
     /// What it speaks; `None`: nobody has answered yet.
@@ -79,9 +91,10 @@ impl Found {
             Ok(Protocol::OpenCti)
         });
         let protocol = protocol.await?;
-        let (link, composer) = (self.link.clone(), self.composer.clone());
+        let (link, composer, place) =
+            (self.link.clone(), self.composer.clone(), self.place.clone());
         let platform: Box<dyn Platform> = match protocol {
-            Protocol::Ferrocti => Box::new(Ferrocti::over(link, composer)),
+            Protocol::Ferrocti => Box::new(Ferrocti::over(link, composer, place)),
             Protocol::OpenCti => Box::new(OpenCti::over(link, composer)),
         };
         // somebody who was faster has found the same
