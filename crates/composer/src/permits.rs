@@ -94,6 +94,13 @@ impl Permits {
                 "this composer does not run the image {reference}; whoever administers its host allows images by how they begin (composer.images)"
             ));
         }
+        // `container:ID` would put it into whatever else runs on the host
+        let named = |network: &&String| !is_name(network);
+        if let Some(network) = definition.options.networks.iter().find(named) {
+            return Some(format!(
+                "{network:?} is no name of a network; name one of the engine's, or `host`"
+            ));
+        }
         definition
             .options
             .mounts
@@ -108,10 +115,8 @@ impl Permits {
     }
 
     fn mountable(&self, source: &str) -> bool {
-        let volume = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if !source.contains('/') {
-            return source.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && source.chars().all(volume);
+            return is_name(source);
         }
         let path = Path::new(source);
         let plain = |path: &Path| {
@@ -129,6 +134,12 @@ impl Permits {
         });
         plain(path) && within(path) && real
     }
+}
+
+/// Whether this can be the name of a volume or network of a container engine.
+fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(inner)
 }
 
 /// Whether this is, word for word, how a connector of the own catalog is started.
@@ -252,6 +263,22 @@ mod tests {
             let refusal = permits.refusal(&launch, &definition);
             assert_eq!(refusal.is_none(), allowed, "{reference}");
             assert_eq!(Permits::default().refusal(&launch, &definition), None);
+        }
+    }
+
+    #[test]
+    fn nobody_is_put_into_the_network_of_another_container() {
+        for (network, allowed) in [
+            ("cti", true),
+            ("host", true),
+            ("my_net-1.x", true),
+            ("container:postgres", false),
+            ("", false),
+        ] {
+            let (launch, mut definition) = image("x:1");
+            definition.options.networks = vec!["bridge".to_owned(), network.to_owned()];
+            let refusal = Permits::default().refusal(&launch, &definition);
+            assert_eq!(refusal.is_none(), allowed, "{network}: {refusal:?}");
         }
     }
 
