@@ -34,8 +34,8 @@ pub struct Host {
     pub gate: Mutex<()>,
     /// Held while logs are read and moved aside.
     pub logs: Mutex<()>,
-    /// Held while a Python environment is made.
-    pub venv: Mutex<()>,
+    /// The Python environments that are being made, or wait for that; each is made by one at a time and holds up no other.
+    pub making: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>>,
     pub changes: watch::Sender<u64>,
     pub _lock: File,
 }
@@ -262,7 +262,8 @@ impl Host {
         let mut environment = None;
         if let Some(requirements) = requirements {
             let place = venv::place(&self.venvs, requirements)?;
-            let _one = self.venv.lock();
+            let turn = self.making.lock().entry(place.clone()).or_default().clone();
+            let _turn = turn.lock();
             venv::make(&place, requirements)?;
             environment = Some(place);
         }

@@ -88,7 +88,7 @@ impl ProcessOrchestrator {
             settings,
             gate: Mutex::new(()),
             logs: Mutex::new(()),
-            venv: Mutex::new(()),
+            making: Mutex::default(),
             changes: watch::Sender::new(0),
             _lock: lock,
         });

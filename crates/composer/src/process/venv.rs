@@ -102,6 +102,12 @@ pub fn make(place: &Path, requirements: &Path) -> Result<(), Failure> {
 
 fn run(command: &mut Command) -> Result<(), Failure> {
     let shown = command.get_program().to_string_lossy().into_owned();
+    // what is installed runs programs of its own; proxies and indexes are for it, and the composer's token and settings are not
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"FERROCTI_") {
+            command.env_remove(name);
+        }
+    }
     let output = command
         .stdin(Stdio::null())
         .output()
