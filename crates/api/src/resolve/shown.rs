@@ -14,6 +14,7 @@ use ferrocti_store::Connector;
 use serde_json::{Value, json};
 
 use super::composer::settings;
+use super::record::{Record, Shown, value};
 use super::users::{date, internal_parents, representative};
 use super::{Answer, Node, Resolution};
 use crate::fault::Fault;
@@ -221,21 +222,21 @@ impl Resolution<'_> {
                 .iter()
                 .map(|entry| json!({ "key": entry.key, "value": entry.shown() }))
                 .collect();
-            out.push(Node::Data(
-                "ConnectorDefinition",
-                json!({
-                    "number": version.number,
-                    "at": format_date(version.at),
-                    "actor_name": actor.map(|user| user.name),
-                    "reason": version.reason,
-                    "image": definition.image,
-                    "version": definition.version(),
-                    "current": version.current,
-                    "launch": serde_json::to_value(&definition.launch).unwrap_or(Value::Null),
-                    "runtime": masked(&definition.runtime),
-                    "configuration": configuration,
-                }),
-            ));
+            out.push(Record::node(vec![
+                ("number", value(version.number)),
+                ("at", value(format_date(version.at))),
+                ("actor_name", value(actor.map(|user| user.name))),
+                ("reason", value(version.reason)),
+                ("image", value(definition.image.as_str())),
+                ("version", value(definition.version())),
+                ("current", value(version.current)),
+                (
+                    "launch",
+                    Shown::Json(serde_json::to_value(&definition.launch).unwrap_or(Value::Null)),
+                ),
+                ("runtime", Shown::Json(masked(&definition.runtime))),
+                ("configuration", value(configuration)),
+            ]));
         }
         Ok(Resolved::nodes(out))
     }

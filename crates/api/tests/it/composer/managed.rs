@@ -12,7 +12,7 @@ const RESTART: &str = "mutation R($id: ID!) { managedConnectorRestart(id: $id) {
 const REGISTER: &str = "mutation R($input: ComposerRegisterInput!) { composerRegister(input: $input) { id key_id active about } }";
 const WORK: &str = "query W($composer: ID!) { composerWork(composer: $composer) { version tombstones approved connectors { id name requested hash launch runtime configuration { key value encrypted } last_seen_ms log_cursor retired_hash obstacle } } }";
 const REPORT: &str = "mutation R($input: ComposerReportInput!) { composerReport(input: $input) }";
-const DEFINITIONS: &str = "query D($id: String!) { connectorDefinitions(id: $id) { number at actor_name reason image version current runtime configuration { key value } } }";
+const DEFINITIONS: &str = "query D($id: String!) { connectorDefinitions(id: $id) { number at actor_name reason image version current launch runtime configuration { key value } } }";
 const LOGS: &str = "query L($id: String!, $search: String, $first: Int, $before: Float) { connectorLogs(id: $id, search: $search, first: $first, before: $before) { lines { seq at text } before } }";
 
 /// Registers a composer of ours with an account of its own; its token.
@@ -226,6 +226,12 @@ fn a_change_touches_only_what_it_names() {
     assert_eq!(outcome["connector"]["title"], "Feed of mine");
     assert_eq!(outcome["connector"]["pinned"], true);
     assert_eq!(outcome["connector"]["runtime"]["memory"], 1 << 30);
+    let shown = definitions(&world, &id);
+    assert_eq!(shown[0]["runtime"]["memory"], 1 << 30);
+    assert_eq!(
+        shown[0]["launch"],
+        json!({ "image": "example/connector-feed:1.0.0" })
+    );
     let now = configuration();
     assert_eq!(setting(&now, "FEED_LIMIT").unwrap()["value"], "12");
     assert_eq!(
