@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::AbortHandle;
+
 use super::{Core, Event};
 use crate::{
     Action, ConnectorId, Decision, Definition, Failure, Instance, Listing, Orchestrator, Phase,
@@ -38,6 +40,15 @@ impl Kind {
             Self::End => usize::MAX,
         }
     }
+}
+
+/// Something that is under way.
+pub(super) struct Busy {
+    pub kind: Kind,
+    action: Action,
+    task: AbortHandle,
+    /// It is no longer wanted: that it did not come to its end is no failure.
+    pub given_up: bool,
 }
 
 /// Something that was decided and waits for others to end. No other action of its connector is begun meanwhile, so that it stays as valid as it
@@ -77,7 +88,12 @@ impl Core {
             return;
         };
         let connector = &decision.connector;
-        if self.busy.contains_key(connector) {
+        if let Some(busy) = self.busy.get_mut(connector) {
+            // what is fetched for hours must not keep a connector from being stopped or defined anew
+            if busy.kind == Kind::Pull && busy.action != *action && !busy.given_up {
+                busy.given_up = true;
+                busy.task.abort();
+            }
             return;
         }
         if self
@@ -102,7 +118,7 @@ impl Core {
     }
 
     fn is_full(&self, kind: Kind) -> bool {
-        self.busy.values().filter(|other| **other == kind).count() >= kind.most()
+        self.busy.values().filter(|busy| busy.kind == kind).count() >= kind.most()
     }
 
     /// An action has ended: what waits for its place begins at once, as it was decided last.
@@ -123,15 +139,21 @@ impl Core {
             action,
             definition,
         } = intent;
-        self.busy.insert(connector.clone(), kind);
         tracing::debug!(connector, ?action, "begun");
         let (orchestrator, grace) = (self.orchestrator.clone(), self.settings.grace);
+        let what = action.clone();
+        // a task of its own: whatever happens to it, its end is told
+        let done = tokio::spawn(async move {
+            carry_out(orchestrator, &what, definition.as_ref(), grace).await
+        });
+        let busy = Busy {
+            kind,
+            action: action.clone(),
+            task: done.abort_handle(),
+            given_up: false,
+        };
+        self.busy.insert(connector.clone(), busy);
         self.spawn(async move {
-            let what = action.clone();
-            // a task of its own: whatever happens to it, its end is told
-            let done = tokio::spawn(async move {
-                carry_out(orchestrator, &what, definition.as_ref(), grace).await
-            });
             let outcome = match done.await {
                 Ok(outcome) => outcome.map_err(|failure| failure.to_string()),
                 Err(error) => Err(error.to_string()),

@@ -262,7 +262,7 @@ struct Core {
     save_at: Option<Instant>,
     saving: bool,
     /// The actions that are under way.
-    busy: BTreeMap<ConnectorId, act::Kind>,
+    busy: BTreeMap<ConnectorId, act::Busy>,
     /// What was decided last and waits for a place.
     waiting: VecDeque<act::Intent>,
     /// How many listings had been begun when the last action of a connector ended.
@@ -476,16 +476,18 @@ impl Core {
                 action,
                 outcome,
             } => {
-                if let Err(why) = &outcome {
-                    tracing::warn!(%connector, ?action, %why, "an action failed");
+                let busy = self.busy.remove(&connector);
+                if !busy.as_ref().is_some_and(|busy| busy.given_up) {
+                    if let Err(why) = &outcome {
+                        tracing::warn!(%connector, ?action, %why, "an action failed");
+                    }
+                    let (policy, now) = (self.settings.policy, self.clock.now());
+                    self.memory
+                        .record(&connector, &action, outcome, &policy, now);
                 }
-                let (policy, now) = (self.settings.policy, self.clock.now());
-                self.memory
-                    .record(&connector, &action, outcome, &policy, now);
-                let kind = self.busy.remove(&connector);
                 self.finished.insert(connector, self.listings);
-                if let Some(kind) = kind {
-                    self.fill(kind);
+                if let Some(busy) = busy {
+                    self.fill(busy.kind);
                 }
                 self.dirty = true;
             }

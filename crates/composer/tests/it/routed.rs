@@ -6,7 +6,7 @@ use ferrocti_composer::{Failure, Options, Orchestrator, Place, Routed, Source};
 
 use crate::{
     contract::{Bench, FOR_EVER, contract_tests, run, script},
-    engine::world::{FakeEngine, Time},
+    engine::{fake::FakeEngine, world::Time},
     process::{Processes, processes},
 };
 

@@ -14,7 +14,10 @@ use ferrocti_composer::{
 };
 use ferrocti_model::clock::Clock;
 
-use super::world::{Composer, Platforms, World, assigned, settings};
+use super::{
+    fake::World,
+    world::{Composer, Platforms, assigned, settings},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_platform_that_is_away_for_an_hour_loses_nothing() {
@@ -210,6 +213,34 @@ async fn one_that_cannot_be_fetched_or_never_arrives_holds_up_nobody() {
     world
         .platform
         .until("it runs", |_| !world.engine.live("bad").is_empty())
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fetched_without_end_keeps_nobody_from_stopping_or_from_another_definition() {
+    let world = World::new();
+    let _composer = world.compose();
+    world.platform.assign(assigned("a", "1"));
+    world.runs("a").await;
+    {
+        let mut engine = world.engine.get();
+        engine.unfetchable.insert("example/a:2".to_owned(), None);
+    }
+    let fetching = |p: &Platforms| p.told["a"].state == State::Pulling;
+    world.platform.assign(assigned("a", "2"));
+    world.platform.until("it is fetched", fetching).await;
+    world.platform.change(|platform| {
+        let wanted = platform.connectors.get_mut("a").unwrap();
+        wanted.requested = Requested::Stopped;
+    });
+    world.platform.until_state("a", State::Stopped).await;
+    assert!(world.engine.live("a").is_empty());
+    world.platform.assign(assigned("a", "2"));
+    world.platform.until("it is fetched again", fetching).await;
+    world.platform.assign(assigned("a", "3"));
+    world
+        .platform
+        .until("the next one runs", |_| !world.engine.live("a").is_empty())
         .await;
 }
 

@@ -7,7 +7,10 @@ use ferrocti_composer::{Current, EngineSettings, Permits, Requested, State};
 use ferrocti_model::clock::SeededEntropy;
 use tokio::time::Instant;
 
-use super::world::{Composer, KEY, World, assigned, settings};
+use super::{
+    fake::World,
+    world::{Composer, KEY, assigned, settings},
+};
 
 fn ids(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("c{n:03}")).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ferrocti_composer::{Phase, Requested, State};
 use proptest::prelude::*;
 
-use super::world::{World, assigned};
+use super::{fake::World, world::assigned};
 
 const CONNECTORS: [&str; 3] = ["a", "b", "c"];
 
