@@ -17,7 +17,7 @@ const LOGS: &str = "query L($id: String!, $search: String, $first: Int, $before:
 
 /// Registers a composer of ours with an account of its own; its token.
 fn own_composer(world: &World, id: &str) -> String {
-    let token = world.fixture.service(&format!("Composer {id}"));
+    let token = world.composer_user(&format!("composer-{id}"));
     let input = json!({
         "id": id, "name": id, "public_key": super::support::PUBLIC_KEY, "version": "0.1.0", "orchestrators": ["process"], "host": "here",
     });

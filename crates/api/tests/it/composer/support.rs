@@ -57,9 +57,16 @@ impl World {
             .run("mutation { catalogsRefresh { id } }", json!({}));
     }
 
+    /// A user that may be a composer and nothing else; its token.
+    pub(super) fn composer_user(&self, name: &str) -> String {
+        self.fixture
+            .person(name, &["CONNECTORAPI", "APIACCESS_USETOKEN"])
+            .1
+    }
+
     /// Registers a composer of upstream's with an account of its own; its token.
     pub(super) fn composer(&self, id: &str) -> String {
-        let token = self.fixture.service(&format!("Composer {id}"));
+        let token = self.composer_user(&format!("composer-{id}"));
         let input = json!({ "id": id, "name": id, "public_key": PUBLIC_KEY });
         self.run_as(&token, REGISTER, json!({ "input": input }));
         token

@@ -218,13 +218,17 @@ fn one_user_is_one_composer_and_a_composer_belongs_to_its_user() {
     assert_eq!(register(&a, "site-a", PUBLIC_KEY), None, "again");
     let second = register(&a, "site-c", PUBLIC_KEY).unwrap();
     assert!(second.contains("site-a"), "{second}");
-    let stranger = world.fixture.service("Stranger");
+    let stranger = world.composer_user("Stranger");
     let taken = register(&stranger, "site-a", PUBLIC_KEY).unwrap();
     assert!(taken.contains("another user"), "{taken}");
     let small = include_str!("../../../../catalog/tests/vectors/test-public-2048.pem");
     let refused = register(&stranger, "site-d", small).unwrap();
     assert!(refused.contains("4096"), "{refused}");
     assert!(register(&stranger, "site-d", "no key").is_some());
+    // the account of a connector is no composer's
+    let connector = world.fixture.service("Connector");
+    let refused = register(&connector, "site-d", PUBLIC_KEY).unwrap();
+    assert!(refused.contains("account of its own"), "{refused}");
     let reader = world.user_with("Reader", &["KNOWLEDGE", "APIACCESS_USETOKEN"]);
     let input = json!({ "id": "site-e", "name": "site-e", "public_key": PUBLIC_KEY });
     world.refused(&reader, REGISTER, json!({ "input": input }));

@@ -69,7 +69,7 @@ fn check_listed(connector: &Value) {
 #[test]
 fn the_seven_operations_of_its_composer_are_answered_without_a_null_where_it_takes_none() {
     let world = World::new();
-    let token = world.fixture.service("Composer");
+    let token = world.composer_user("Composer");
     // each answer without `errors` beside the data
     let run = |query: &str, variables: Value| {
         let answer = world.fixture.run_as(&token, query, variables);
