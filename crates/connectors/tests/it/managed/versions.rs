@@ -137,7 +137,7 @@ fn an_upgrade_leaves_out_only_keys_that_the_contract_gave_up() {
         &[],
     );
     let connector = fixture
-        .deploy(ferrocti_connectors::managed::Deploy {
+        .deploy(Deploy {
             contract: older,
             given: given(&[("FEED_API_KEY", "hunter2"), ("TZ", "UTC")]),
             extra: ferrocti_catalog::Extra::Keep,
