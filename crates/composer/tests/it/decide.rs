@@ -407,14 +407,18 @@ fn two_live_instances_become_one() {
 #[test]
 fn a_secret_that_cannot_be_opened_blocks_the_deployment_and_names_the_variable() {
     let mut wanted = definition("c", "2");
-    wanted.environment.push(EnvVar {
-        key: "API_KEY".to_owned(),
-        value: Value::Unreadable("sealed to another key".to_owned()),
-    });
+    // nobody can enter the token again, so that it is named only when there is nothing else
+    wanted.environment = ["OPENCTI_TOKEN", "SOME_API_KEY"]
+        .map(|key| EnvVar {
+            key: key.to_owned(),
+            value: Value::Unreadable("sealed to another key".to_owned()),
+        })
+        .into();
     let mut world = World::new(vec![wanted.clone()], vec![]);
     let decision = world.next();
     expect(&decision, State::Failed, None);
-    assert!(decision.reason.contains("API_KEY"), "{}", decision.reason);
+    let reason = &decision.reason;
+    assert!(reason.contains("the secret SOME_API_KEY"), "{reason}");
     let mut world = World::new(vec![wanted], vec![instance("1", Phase::Running)]);
     let decision = world.next();
     expect(&decision, State::Failed, None);

@@ -357,6 +357,27 @@ async fn what_a_platform_speaks_is_found_by_asking_it() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_directory_is_told_from_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut places = Vec::new();
+    for name in ["one", "copy", "one"] {
+        let works_in = directory.path().join(name);
+        std::fs::create_dir_all(&works_in).unwrap();
+        let server = Server::start([
+            refusal("FUNCTIONAL_ERROR", "There is no such composer."),
+            data("composerRegister", json!({ "id": "site-a" })),
+        ]);
+        let platform = Found::open(&access(&server), "site-a").unwrap();
+        let platform = platform.working_in(&works_in);
+        platform.register(&me()).await.unwrap();
+        let place = &server.asked()[1].body["variables"]["input"]["place"];
+        places.push(place.as_str().unwrap().to_owned());
+    }
+    assert_eq!(places[0], places[2], "it was started again");
+    assert_ne!(places[0], places[1]);
+}
+
+#[tokio::test]
 async fn a_platform_that_is_away_is_asked_again_what_it_speaks() {
     let server = Server::start([
         Step::Answer(503, vec![], String::new()),
