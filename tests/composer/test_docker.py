@@ -175,6 +175,17 @@ def in_container(pid):
     return os.stat(f"/proc/{pid}/ns/mnt").st_ino != os.stat("/proc/self/ns/mnt").st_ino
 
 
+def test_an_engine_that_is_away_is_told_and_blocks_no_process(make_host, prefix, tmp_path):
+    platform = make_host("away", docker=f"unix://{tmp_path}/no.sock")
+    (platform.data_dir / "composer" / "key.pem").unlink()  # one with a key may have left something on the engine, and waits for it
+    platform.start(120)
+    container = deploy(platform, f"Container {prefix}", ANSWERS_IMAGE)
+    process = managed.deploy(platform, f"Process {prefix}", contract="answers")
+    managed.wait_state(platform, process, "running")
+    found = managed.wait_state(platform, container, "unreachable", "failed")
+    assert "no.sock" in found["manager_state_reason"]
+
+
 def test_limits_reach_the_container(dock, engine, prefix):
     connector_id = deploy(dock, f"Limits {prefix}", ANSWERS_IMAGE, runtime={"memory": "256m", "cpu_millis": 500, "processes": 50})
     managed.wait_state(dock, connector_id, "running")

@@ -2,6 +2,6 @@
 
 import sys
 
-print("starting", flush=True)
+print("starting", file=sys.stderr, flush=True)
 print("FATAL: the remote service says 401 Unauthorized", file=sys.stderr, flush=True)
 sys.exit(0)
