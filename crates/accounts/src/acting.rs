@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ferrocti_access::Actor;
 use ferrocti_store::{NewAudit, StoreError, Tx};
 use serde_json::Value;
+use uuid::Uuid;
 
 /// Longest name of a client that is kept, in characters.
 const MAX_AGENT: usize = 256;
@@ -25,6 +26,8 @@ pub struct Acting<'a> {
     pub actor: &'a Actor,
     /// Who spoke in the name of the actor (`User.row`), if somebody else did.
     pub applicant: Option<i64>,
+    /// By which token the request proved who it comes from (`Token.id`); `None`: by other means.
+    pub token: Option<Uuid>,
     /// From where.
     pub origin: Origin<'a>,
 }
@@ -36,7 +39,17 @@ impl<'a> Acting<'a> {
         Self {
             actor,
             applicant: None,
+            token: None,
             origin: Origin::default(),
+        }
+    }
+
+    /// The same with the token by which the request proved who it comes from.
+    #[must_use]
+    pub fn with_token(self, token: Uuid) -> Self {
+        Self {
+            token: Some(token),
+            ..self
         }
     }
 }

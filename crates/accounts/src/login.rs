@@ -195,6 +195,7 @@ impl Accounts {
         let acting = Acting {
             actor: &rights.actor,
             applicant: None,
+            token: None,
             origin,
         };
         record(

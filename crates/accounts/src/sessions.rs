@@ -158,6 +158,7 @@ impl Accounts {
                 let acting = Acting {
                     actor: &rights.actor,
                     applicant: None,
+                    token: None,
                     origin,
                 };
                 let id = user.id.to_string();

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ferrocti_access::Actor;
 use ferrocti_accounts::{AccountError, Acting, Origin};
+use ferrocti_connectors::lease::Call;
 use ferrocti_graphql::{Error, Refusal};
 use ferrocti_store::{Snapshot, Visibility};
 use uuid::Uuid;
@@ -33,6 +34,8 @@ pub(crate) struct Caller {
     pub(crate) sender: Sender,
     /// The session by whose cookie the user was found; `None` for a token.
     pub(crate) session: Option<Uuid>,
+    /// The token by which the user was found; of whoever speaks, not of in whose name.
+    pub(crate) token: Option<Uuid>,
     /// What the answer does to the browser's cookie.
     pub(crate) cookie: CookieSlot,
     logged_in: AtomicBool,
@@ -53,6 +56,7 @@ impl Caller {
         Ok(Acting {
             actor,
             applicant: self.applicant,
+            token: self.token,
             origin: self.origin(),
         })
     }
@@ -167,6 +171,8 @@ struct Proven {
     actor: Arc<Actor>,
     /// By this session, not by a token or a password.
     session: Option<Uuid>,
+    /// By this token.
+    token: Option<Uuid>,
 }
 
 /// Who a request comes from, and by which session if it is not by a token. What a caller says openly counts more than the cookie that a browser
@@ -183,16 +189,19 @@ fn prove(state: &AppState, headers: &Headers) -> Result<Option<Proven>, AccountE
         return Ok(found.map(|rights| Proven {
             actor: Arc::clone(&rights.actor),
             session: None,
+            token: None,
         }));
     }
     Ok(match (&headers.token, &headers.session) {
         (Some(token), _) => accounts.authenticate(token)?.map(|found| Proven {
             actor: Arc::clone(found.actor()),
             session: None,
+            token: Some(found.token),
         }),
         (None, Some(secret)) => accounts.session(secret)?.map(|(rights, session)| Proven {
             actor: Arc::clone(&rights.actor),
             session: Some(session.id),
+            token: None,
         }),
         (None, None) => None,
     })
@@ -221,9 +230,9 @@ fn check_sender(headers: &Headers) -> Result<(), Refusal> {
 /// # Errors
 /// The answer to the whole request: it belongs to a work that is gone, to a draft, or the store failed.
 pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Refusal> {
-    let (own, session) = match prove(state, headers) {
-        Ok(Some(proven)) => (Some(proven.actor), proven.session),
-        Ok(None) => (None, None),
+    let (own, session, token) = match prove(state, headers) {
+        Ok(Some(proven)) => (Some(proven.actor), proven.session, proven.token),
+        Ok(None) => (None, None, None),
         Err(error) => return Err(refuse(500, error.into())),
     };
     if session.is_some() {
@@ -244,13 +253,22 @@ pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Re
             }
             (own, _) => (own, None),
         };
-        if let (Some(_), Some(work)) = (&actor, &headers.work)
-            && !snapshot.work_exists(work)?
-        {
-            return Err(Fault::new(
-                code::WORK_NOT_ALIVE,
-                format!("The work {work} does not exist any more."),
-            ));
+        if let (Some(actor), Some(work)) = (&actor, &headers.work) {
+            let Some(work) = snapshot.work(work)? else {
+                return Err(Fault::new(
+                    code::WORK_NOT_ALIVE,
+                    format!("The work {work} does not exist any more."),
+                ));
+            };
+            // what is done in the name of a work is done by whoever acts as its connector
+            let acting = Acting {
+                actor,
+                applicant,
+                token,
+                origin: headers.peer.origin(),
+            };
+            let connectors = &state.services().connectors;
+            connectors.admit(snapshot, &acting, &work.connector, Call::Request)?;
         }
         let visible = match &actor {
             Some(actor) => ferrocti_accounts::visibility(snapshot, actor)?,
@@ -264,6 +282,7 @@ pub(crate) fn identify(state: &AppState, headers: &Headers) -> Result<Caller, Re
             peer: headers.peer.clone(),
             sender: headers.sender,
             session,
+            token,
             cookie: CookieSlot::default(),
             logged_in: AtomicBool::new(false),
         })

@@ -99,6 +99,12 @@ impl Fault {
             ConnectorError::UnknownComposer(_) => {
                 Self::new(code::COMPOSER_NOT_REGISTERED, error.to_string())
             }
+            ConnectorError::Fenced(fenced) | ConnectorError::FormerToken(fenced) => {
+                Self::functional(error.to_string())
+                    .with("doc_code", "CONNECTOR_FENCED")
+                    .with("connector_id", fenced.connector.as_str())
+                    .with("epoch", fenced.epoch)
+            }
             other => Self::new(other.code(), other.to_string()),
         }
     }

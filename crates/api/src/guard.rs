@@ -77,6 +77,8 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("Query", "isWorkAlive", SEE_MODULES),
     ("Query", "platformStatus", SEE_MODULES),
     ("Query", "connectorStateHistory", SEE_MODULES),
+    ("Query", "connectorFenced", SEE_MODULES),
+    ("Query", "connectorLeaseEvents", SEE_MODULES),
     ("Query", "deadLetters", MANAGE_ALL),
     ("Query", "parkedReferences", SEE_MODULES),
     ("Query", "catalogs", SEE_CATALOGS),

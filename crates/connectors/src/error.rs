@@ -4,7 +4,7 @@ use ferrocti_access::Denial;
 use ferrocti_accounts::AccountError;
 use ferrocti_broker::QueueError;
 use ferrocti_catalog::{Invalid, KeyError, SealError};
-use ferrocti_store::StoreError;
+use ferrocti_store::{Fenced, StoreError};
 
 /// Why something about a connector was refused. Every text tells what to do.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,26 @@ pub enum ConnectorError {
     /// The account of a connector.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// It does not act as the connector any more.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+    /// It acted as the connector formerly, and may not administer it with the same token.
+    #[error(
+        "{0}. Whoever wants to administer it logs in, or uses a token that no instance of it ever ran with"
+    )]
+    FormerToken(Fenced),
+    /// The lease has changed hands meanwhile.
+    #[error(
+        "the lease of the connector `{connector}` has epoch {found}, not {expected}: it changed hands meanwhile; look at it and plan anew"
+    )]
+    LeaseMoved {
+        /// Name of the connector.
+        connector: String,
+        /// The epoch that it should have had.
+        expected: i64,
+        /// The epoch that it has.
+        found: i64,
+    },
     /// Something that the present state of things does not allow.
     #[error("{0}")]
     Refused(String),
@@ -80,6 +100,9 @@ impl ConnectorError {
             | Self::NameTaken(_)
             | Self::Key(_)
             | Self::Seal(_)
+            | Self::Fenced(_)
+            | Self::FormerToken(_)
+            | Self::LeaseMoved { .. }
             | Self::Refused(_) => "FUNCTIONAL_ERROR",
             Self::Configuration(_) => "UNSUPPORTED_ERROR",
             Self::UnknownComposer(_) => "COMPOSER_NOT_REGISTERED",

@@ -38,17 +38,26 @@ impl PlatformKey {
         mac.finalize().into_bytes().into()
     }
 
-    /// The broker password of a connector; it changes with the epoch, which is the row of the user that the connector belongs to.
+    /// The broker password of a connector; it changes with the user (`User.row`) that the connector belongs to, and with the epoch of its lease.
     #[must_use]
-    pub fn broker_password(&self, connector_id: &str, epoch: i64) -> String {
-        BASE64_URL_SAFE_NO_PAD
-            .encode(self.derive("broker", &[connector_id.as_bytes(), &epoch.to_be_bytes()]))
+    pub fn broker_password(&self, connector_id: &str, user: i64, epoch: i64) -> String {
+        let (user, later) = (user.to_be_bytes(), epoch.to_be_bytes());
+        let parts: [&[u8]; 3] = [connector_id.as_bytes(), &user, &later];
+        // as it was before there were epochs
+        let parts = if epoch == 0 { &parts[..2] } else { &parts[..] };
+        BASE64_URL_SAFE_NO_PAD.encode(self.derive("broker", parts))
     }
 
     /// Whether a password is the connector's; compared without telling by time where it differs.
     #[must_use]
-    pub fn is_broker_password(&self, connector_id: &str, epoch: i64, password: &str) -> bool {
-        let expected = self.broker_password(connector_id, epoch);
+    pub fn is_broker_password(
+        &self,
+        connector_id: &str,
+        user: i64,
+        epoch: i64,
+        password: &str,
+    ) -> bool {
+        let expected = self.broker_password(connector_id, user, epoch);
         expected.len() == password.len()
             && expected
                 .bytes()
@@ -107,13 +116,18 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_password_belongs_to_one_connector_and_one_epoch() {
-        let password = key().broker_password("a", 0);
-        assert!(key().is_broker_password("a", 0, &password));
-        assert!(!key().is_broker_password("a", 1, &password));
-        assert!(!key().is_broker_password("b", 0, &password));
-        assert!(!key().is_broker_password("a", 0, ""));
-        assert!(!PlatformKey::new([8; 32]).is_broker_password("a", 0, &password));
+    fn a_broker_password_belongs_to_one_connector_one_user_and_one_epoch() {
+        let key = key();
+        let password = key.broker_password("a", 7, 1);
+        assert!(key.is_broker_password("a", 7, 1, &password));
+        for (connector, user, epoch) in [("a", 7, 0), ("a", 7, 2), ("a", 8, 1), ("b", 7, 1)] {
+            assert!(
+                !key.is_broker_password(connector, user, epoch, &password),
+                "{connector} {user} {epoch}"
+            );
+        }
+        assert!(!key.is_broker_password("a", 7, 1, ""));
+        assert!(!PlatformKey::new([8; 32]).is_broker_password("a", 7, 1, &password));
     }
 
     #[test]

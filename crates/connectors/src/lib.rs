@@ -4,6 +4,7 @@ pub mod catalogs;
 pub mod declared;
 mod error;
 mod keys;
+pub mod lease;
 mod login;
 pub mod managed;
 mod registry;

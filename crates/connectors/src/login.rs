@@ -20,11 +20,12 @@ impl BrokerLogin {
 
 impl Authenticator for BrokerLogin {
     fn authenticate(&self, user: &str, password: &str, peer: SocketAddr) -> Option<Principal> {
-        if self.0.is_broker_login(user, password) {
-            Some(Principal::connector(user))
-        } else {
+        let epoch = self
+            .0
+            .broker_login(user, password, peer.ip().to_canonical());
+        if epoch.is_none() {
             tracing::warn!(%peer, "a login at the broker was refused: unknown connector or wrong password");
-            None
         }
+        epoch.map(|epoch| Principal::connector(user).in_epoch(epoch))
     }
 }

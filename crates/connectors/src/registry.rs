@@ -1,6 +1,9 @@
 //! Connectors as they come and go: registration, ping, state, deletion.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use ferrocti_access::{Action, Actor, may};
 use ferrocti_accounts::{Acting, Scope, Subject, record};
@@ -8,12 +11,14 @@ use ferrocti_broker::{Depth, Queues};
 use ferrocti_catalog::environment::Proxy;
 use ferrocti_ingest::works;
 use ferrocti_model::clock::{Clock, Entropy, Millis};
-use ferrocti_store::{Connector, Snapshot, StateVersion, Store, Tx};
+use ferrocti_store::{Connector, Lease, Snapshot, StateVersion, Store, Tx};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
-    ConnectorError, PlatformKey, managed,
+    ConnectorError, PlatformKey,
+    lease::{self, Call, Zombies},
+    managed,
     state::{self, Ping},
 };
 
@@ -22,7 +27,9 @@ const ACTIVE_FOR: Millis = 5 * 60 * 1000;
 /// A managed connector that says something again after so long is news for its composer.
 const SILENCE: Millis = 60 * 1000;
 /// Versions of a state that are kept.
-const STATE_VERSIONS: u32 = 50;
+pub(crate) const STATE_VERSIONS: u32 = 50;
+/// Epochs back from the present one whose broker passwords are recognised, only to tell who still uses them.
+const FORMER_EPOCHS: i64 = 8;
 /// Largest state that is stored; a state is a bookmark, not a database.
 const MAX_STATE: usize = 1 << 20;
 /// Longest connector id: queue names and routing keys carry it and may hold 255 bytes.
@@ -105,7 +112,7 @@ type Disconnect = Box<dyn Fn(&str) + Send + Sync>;
 #[derive(Clone)]
 pub struct Connectors {
     pub(crate) store: Store,
-    queues: Queues,
+    pub(crate) queues: Queues,
     pub(crate) key: PlatformKey,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -114,6 +121,8 @@ pub struct Connectors {
     /// Counts what composers must see.
     pub(crate) changes: Arc<watch::Sender<u64>>,
     disconnect: Arc<OnceLock<Disconnect>>,
+    /// Instances that are refused, and those that are more than one.
+    pub(crate) zombies: Arc<Zombies>,
 }
 
 impl std::fmt::Debug for Connectors {
@@ -135,6 +144,7 @@ impl Connectors {
             proxy: Arc::default(),
             changes: Arc::new(watch::Sender::new(0)),
             disconnect: Arc::default(),
+            zombies: Arc::default(),
         }
     }
 
@@ -145,8 +155,9 @@ impl Connectors {
         self
     }
 
-    /// Makes sure that every connector has its queues; called at start.
+    /// Makes sure that every connector has its queues, and that the broker knows who acts as which; called at start, before anybody can log in.
     pub fn declare_queues(&self) -> Result<(), ConnectorError> {
+        self.settle_all()?;
         for connector in self
             .store
             .read(|snapshot| Ok::<_, ConnectorError>(snapshot.connectors()?))?
@@ -167,6 +178,9 @@ impl Connectors {
 
     /// A connector starts. State, works and queues of the same id stay; the connector now belongs to the actor.
     /// Reading its state here is how a connector takes notice of a reset.
+    ///
+    /// # Errors
+    /// [`ConnectorError::Fenced`] when somebody else acts as it; nothing is changed then.
     pub fn register<'a>(
         &self,
         acting: impl Into<Acting<'a>>,
@@ -176,17 +190,22 @@ impl Connectors {
         let actor = acting.actor;
         registration.check()?;
         // the queues come first: who is told that it is registered may publish
-        self.store
-            .read(|snapshot| owned(snapshot, actor, &registration.id).map(|_| ()))?;
+        self.store.read(|snapshot| {
+            self.admit(snapshot, &acting, &registration.id, Call::Register)?;
+            owned(snapshot, actor, &registration.id).map(|_| ())
+        })?;
         self.declare(&registration.id)?;
         let mut changes_hands = false;
         let registered = self.store.write(|tx| {
+            let lease = self.admit(tx, &acting, &registration.id, Call::Register)?;
             let known = owned(tx, actor, &registration.id)?;
             as_chosen(known.as_ref(), actor)?;
             let composed = known.as_ref().is_some_and(managed::is_managed);
-            changes_hands = known
-                .as_ref()
-                .is_some_and(|known| known.user != Some(actor.user_row));
+            // who was given the lease takes nothing away from anybody: what was published before is applied
+            changes_hands = lease.token.is_none()
+                && known
+                    .as_ref()
+                    .is_some_and(|known| known.user != Some(actor.user_row));
             let now = tx.now();
             let r = &registration;
             let base = known.clone().unwrap_or_else(|| blank(&r.id, now));
@@ -219,6 +238,7 @@ impl Connectors {
                 updated_at: now,
                 registered_at: Some(now),
                 last_ping: Some(now),
+                registered_token: acting.token,
                 ..base
             };
             tx.put_connector(&connector)?;
@@ -243,6 +263,7 @@ impl Connectors {
             }
             Ok::<_, ConnectorError>(connector)
         })?;
+        self.heard(&acting, &registered.id);
         if changes_hands {
             self.shut_out_former_user(&registered.id)?;
         }
@@ -258,12 +279,23 @@ impl Connectors {
         let _ = self.disconnect.set(Box::new(disconnect));
     }
 
-    /// What the former user of a connector published must not run with the rights of the new one: its connections end, and what of it was not
-    /// applied yet is dropped. The new user has no broker password yet, so that nothing of its own is among it.
-    pub(crate) fn shut_out_former_user(&self, id: &str) -> Result<(), ConnectorError> {
+    /// Ends the open connections of a connector to the broker.
+    pub(crate) fn disconnect(&self, id: &str) {
         if let Some(disconnect) = self.disconnect.get() {
             disconnect(id);
         }
+    }
+
+    fn heard(&self, acting: &Acting<'_>, id: &str) {
+        let now = self.clock.now();
+        self.zombies
+            .heard(id, acting.token, acting.origin.address, now);
+    }
+
+    /// What the former user of a connector published must not run with the rights of the new one: its connections end, and what of it was not
+    /// applied yet is dropped. The new user has no broker password yet, so that nothing of its own is among it.
+    pub(crate) fn shut_out_former_user(&self, id: &str) -> Result<(), ConnectorError> {
+        self.disconnect(id);
         let queue = push(id);
         if self
             .queues
@@ -272,9 +304,10 @@ impl Connectors {
         {
             return Ok(());
         }
-        self.queues.purge(&queue).wait()?;
+        let messages = self.queues.purge(&queue).wait()?;
         self.store.write(|tx| {
             tx.delete_pushes_of(id)?;
+            discarded(tx, id, "another user", messages)?;
             works::close_all(
                 tx,
                 id,
@@ -286,20 +319,26 @@ impl Connectors {
 
     /// A sign of life, with the state and what the connector says of its schedule. The answer's state is what was sent, unless an operator's
     /// state is held: then it is that one.
-    pub fn ping(
+    ///
+    /// # Errors
+    /// [`ConnectorError::Fenced`] when somebody else acts as the connector; nothing is written then.
+    pub fn ping<'a>(
         &self,
-        actor: &Actor,
+        acting: impl Into<Acting<'a>>,
         id: &str,
         sent: Option<&str>,
         info: Option<Value>,
     ) -> Result<Connector, ConnectorError> {
+        let acting = acting.into();
+        let actor = acting.actor;
         if sent.is_some_and(|state| state.len() > MAX_STATE) {
             return Err(ConnectorError::Invalid(format!(
                 "the state is larger than {MAX_STATE} bytes; keep a bookmark there, not data"
             )));
         }
-        self.declare_known(actor, id)?;
+        self.declare_known(&acting, id)?;
         let (connector, back) = self.store.write(|tx| {
+            let lease = self.admit(tx, &acting, id, Call::Ping)?;
             let mut connector = required(tx, actor, id)?;
             let now = tx.now();
             let back = managed::is_managed(&connector)
@@ -308,7 +347,15 @@ impl Connectors {
             if info.is_some() {
                 connector.info = info;
             }
-            let outcome = state::on_ping(connector.state.as_deref(), connector.state_reset, sent);
+            if connector.registered_token.is_none() {
+                connector.registered_token = acting.token;
+            }
+            let mut outcome =
+                state::on_ping(connector.state.as_deref(), connector.state_reset, sent);
+            if let Some(why) = goes_back(&lease, &connector, outcome, sent) {
+                outcome = Ping::Keep;
+                lease::state_refused(tx, &lease, why, sent)?;
+            }
             match outcome {
                 Ping::Held => {}
                 Ping::ResetTaken => connector.state_reset = false,
@@ -334,15 +381,18 @@ impl Connectors {
             }
             Ok::<_, ConnectorError>((connector, back))
         })?;
+        self.heard(&acting, id);
         if back {
             self.bump();
         }
         Ok(connector)
     }
 
-    fn declare_known(&self, actor: &Actor, id: &str) -> Result<(), ConnectorError> {
-        self.store
-            .read(|snapshot| required(snapshot, actor, id).map(|_| ()))?;
+    fn declare_known(&self, acting: &Acting<'_>, id: &str) -> Result<(), ConnectorError> {
+        self.store.read(|snapshot| {
+            self.admit(snapshot, acting, id, Call::Ping)?;
+            required(snapshot, acting.actor, id).map(|_| ())
+        })?;
         self.declare(id)
     }
 
@@ -355,6 +405,7 @@ impl Connectors {
         let acting = acting.into();
         let actor = acting.actor;
         let connector = self.store.write(|tx| {
+            self.admit_operator(tx, &acting, id)?;
             let mut connector = manageable(tx, actor, id)?;
             let now = tx.now();
             connector.state = Some(String::new());
@@ -364,6 +415,11 @@ impl Connectors {
             tx.put_connector(&connector)?;
             tx.add_state_version(id, Some(""), "reset", Some(actor.user_row), STATE_VERSIONS)?;
             let dropped = tx.delete_pushes_of(id)?;
+            let waiting = self.queues.depth(&push(id)).unwrap_or_default().messages;
+            // asked for, whatever the state of the lease
+            let epoch = tx.lease(id)?.epoch;
+            let detail = json!({ "why": "reset", "messages": waiting });
+            tx.add_lease_event(id, "discarded", epoch, &detail)?;
             works::close_all(
                 tx,
                 id,
@@ -397,6 +453,7 @@ impl Connectors {
         let acting = acting.into();
         let actor = acting.actor;
         let connector = self.store.write(|tx| {
+            self.admit_operator(tx, &acting, id)?;
             let mut connector = manageable(tx, actor, id)?;
             let wanted =
                 tx.state_version(id, version)?
@@ -432,7 +489,10 @@ impl Connectors {
 
     /// Deletes a connector with its queues, works and state — unless it is its own user that asks: several connectors delete
     /// themselves when they stop, and would lose their state. Such a connector is only marked as offline; once it is, its user may delete it
-    /// for good if he may manage connectors.
+    /// for good if he may manage connectors. The token that acts as the connector never does, and one that formerly did is refused.
+    ///
+    /// # Errors
+    /// [`ConnectorError::FormerToken`]; nothing is changed then.
     pub fn delete<'a>(
         &self,
         acting: impl Into<Acting<'a>>,
@@ -441,7 +501,11 @@ impl Connectors {
         let acting = acting.into();
         let actor = acting.actor;
         let gone_for_good = self.store.read(|snapshot| {
+            self.admit_operator(snapshot, &acting, id)?;
             let connector = manageable(snapshot, actor, id)?;
+            if acting.token.is_some() && snapshot.lease(id)?.token == acting.token {
+                return Ok(false);
+            }
             let own = connector.user == Some(actor.user_row);
             let manager = may(actor, Action::Use(ferrocti_access::names::MODULES_MANAGE)).is_ok();
             Ok::<_, ConnectorError>(manager && !(own && is_active(&connector, self.clock.now())))
@@ -451,6 +515,7 @@ impl Connectors {
             self.queues.delete_connector(id).wait()?;
         }
         let connector = self.store.write(|tx| {
+            self.admit_operator(tx, &acting, id)?;
             let mut connector = manageable(tx, actor, id)?;
             if gone_for_good {
                 managed::bury(tx, &acting, &connector)?;
@@ -505,17 +570,17 @@ impl Connectors {
             })
     }
 
-    /// The broker password of a connector; its user name there is its id. It is the password of the user that registered the connector, and ends
-    /// when another one takes it over.
+    /// The broker password of a connector; its user name there is its id. It is the password of the user that registered the connector and of the epoch of its lease,
+    /// and ends when another one takes it over.
     #[must_use]
-    pub fn broker_password(&self, connector: &Connector) -> String {
-        self.key
-            .broker_password(&connector.id, connector.user.unwrap_or_default())
+    pub fn broker_password(&self, connector: &Connector, lease: &Lease) -> String {
+        let user = connector.user.unwrap_or_default();
+        self.key.broker_password(&connector.id, user, lease.epoch)
     }
 
-    /// Whether somebody who logs in at the broker is a registered connector with its own password, whose user is let in.
+    /// The epoch in which somebody who logs in at the broker acts as a connector: it is a registered one, the password is its own, and its user is let in.
     #[must_use]
-    pub fn is_broker_login(&self, user: &str, password: &str) -> bool {
+    pub fn broker_login(&self, user: &str, password: &str, peer: IpAddr) -> Option<i64> {
         let known = self.store.read(|snapshot| {
             let owner = snapshot
                 .connector(user)?
@@ -524,12 +589,24 @@ impl Connectors {
                 Some(owner) => ferrocti_accounts::rights(snapshot, owner)?.is_some(),
                 None => false,
             };
-            Ok::<_, ConnectorError>((owner.unwrap_or_default(), let_in))
+            let lease = snapshot.lease(user)?;
+            Ok::<_, ConnectorError>((owner.unwrap_or_default(), lease.epoch, let_in))
         });
-        // the password is looked at in any case, so that the time tells nothing
-        let (owner, let_in) = known.unwrap_or_default();
-        let right = self.key.is_broker_password(user, owner, password);
-        right && let_in
+        // passwords are looked at in any case, so that the time tells nothing
+        let (owner, epoch, let_in) = known.unwrap_or_default();
+        let right = |epoch: i64| self.key.is_broker_password(user, owner, epoch, password);
+        if right(epoch) && let_in {
+            return Some(epoch);
+        }
+        let formerly = (epoch - FORMER_EPOCHS..epoch)
+            .filter(|epoch| *epoch >= 0)
+            .any(right);
+        if formerly {
+            let who = (peer.to_string(), None, "");
+            let now = self.clock.now();
+            self.zombies.knock(user, who, Call::Broker.name(), now);
+        }
+        None
     }
 
     /// The platform's public signing key, as a JSON text.
@@ -556,6 +633,32 @@ pub fn is_active(connector: &Connector, now: Millis) -> bool {
         || connector
             .last_ping
             .is_some_and(|ping| now - ping < ACTIVE_FOR)
+}
+
+/// Why a state is not stored although its connector sent it: while a change of hands is not settled it must not go back.
+fn goes_back(
+    lease: &Lease,
+    connector: &Connector,
+    outcome: Ping,
+    sent: Option<&str>,
+) -> Option<&'static str> {
+    let stored = connector
+        .state
+        .as_deref()
+        .filter(|stored| lease.guarded && !state::is_empty(stored))?;
+    match outcome {
+        Ping::Keep if sent.is_none_or(state::is_empty) => Some("empty"),
+        Ping::Store if sent.is_some_and(|sent| state::is_older(stored, sent)) => Some("older"),
+        _ => None,
+    }
+}
+
+/// Records that messages of a connector were thrown away.
+fn discarded(tx: &mut Tx<'_>, id: &str, why: &str, messages: u64) -> Result<(), ConnectorError> {
+    let lease = tx.lease(id)?;
+    let detail = json!({ "why": why, "messages": messages, "guarded": lease.guarded });
+    tx.add_lease_event(id, "discarded", lease.epoch, &detail)?;
+    Ok(())
 }
 
 fn push(id: &str) -> String {
@@ -663,5 +766,6 @@ pub(crate) fn blank(id: &str, now: Millis) -> Connector {
         last_ping: None,
         catalog_id: None,
         manager: None,
+        registered_token: None,
     }
 }

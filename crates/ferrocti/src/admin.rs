@@ -127,6 +127,15 @@ pub fn check(args: &CheckArgs) -> Result<()> {
         .map(|problem| format!("{}: {}", problem.invariant, problem.detail))
         .collect();
     problems.extend(queues.check().context("the queues cannot be checked")?);
+    if args.history {
+        let broken = ferrocti_connectors::lease::check_history(&store, &queues)
+            .context("the history cannot be checked")?;
+        problems.extend(
+            broken
+                .iter()
+                .map(|broken| format!("{}: {}", broken.invariant, broken.detail)),
+        );
+    }
     if args.json {
         println!(
             "{}",

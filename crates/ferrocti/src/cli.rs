@@ -166,6 +166,9 @@ pub struct CheckArgs {
     /// Data directory of the stopped platform [env: FERROCTI_DATA_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Also check what connectors wrote against who acted as them: one writer at a time, no state that goes back, no message lost
+    #[arg(long)]
+    pub history: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -74,7 +74,7 @@ pub fn load(
             },
         )
     })?;
-    ingest.push_bundle(&feed, CONNECTOR_ID, BUNDLE, Some(&work.id))?;
+    ingest.push_bundle(&*feed, CONNECTOR_ID, BUNDLE, Some(&work.id))?;
     let done = wait::until(|| {
         let work = store
             .read(|snapshot| snapshot.work(&work.id))?

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use ferrocti_accounts::{Accounts, Generated};
 use ferrocti_api::{AppState, Services};
 use ferrocti_broker::amqp::{Listener, ListenerOptions};
-use ferrocti_connectors::{BrokerLogin, catalogs::Catalogs};
+use ferrocti_connectors::{BrokerLogin, Connectors, catalogs::Catalogs};
 use ferrocti_store::Store;
 use serde_json::json;
 use tokio::{net::TcpListener, time::MissedTickBehavior};
@@ -176,6 +176,7 @@ async fn serve(settings: Settings, json: bool, with_example: bool) -> Result<()>
     let housekeeping = tokio::spawn(tidy(
         platform.store.clone(),
         platform.accounts.clone(),
+        platform.connectors.clone(),
         keep_audit,
     ));
     tokio::pin!(stop);
@@ -293,17 +294,19 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Tidies works, sessions, accounts and the audit log now and then; entries of the log that are older than `keep_audit` days go.
-async fn tidy(store: Store, accounts: Accounts, keep_audit: Option<u32>) {
+async fn tidy(store: Store, accounts: Accounts, connectors: Connectors, keep_audit: Option<u32>) {
     let mut ticks = tokio::time::interval(HOUSEKEEPING);
     loop {
         ticks.tick().await;
         let (store, accounts) = (store.clone(), accounts.clone());
+        let connectors = connectors.clone();
         let tidied = tokio::task::spawn_blocking(move || {
             store.write(|tx| {
                 let now = tx.now();
                 ferrocti_ingest::works::housekeeping(tx, now)
             })?;
             accounts.tidy(keep_audit)?;
+            connectors.flush_fenced()?;
             anyhow::Ok(())
         });
         if let Ok(Err(error)) = tidied.await {

@@ -118,7 +118,13 @@ fn refuse_barred(shared: &Shared, batch: &mut [Delivery]) {
             let Ok(parcel) = &delivery.parcel else {
                 continue;
             };
-            if let Err(reason) = sources.behalf(snapshot, parcel)? {
+            let fenced =
+                sources.fenced(snapshot, &parcel.connector, delivery.epoch, delivery.seq)?;
+            let behalf = match fenced {
+                Some(fenced) => Err(fenced),
+                None => sources.behalf(snapshot, parcel)?,
+            };
+            if let Err(reason) = behalf {
                 let work_id = parcel.work.as_deref().map(str::to_owned);
                 delivery.parcel = Err(Undeliverable { reason, work_id });
             }
@@ -337,7 +343,8 @@ fn report_dead_letters(shared: &Shared) -> Result<(), ReadError> {
                     {
                         works::report(tx, work, 1, &[works::Failure::of_message(&letter.reason)])?;
                     }
-                    tx.set_queue_mark(&queue, i64::try_from(seq).unwrap_or(i64::MAX))
+                    tx.set_queue_mark(&queue, i64::try_from(seq).unwrap_or(i64::MAX))?;
+                    tx.count_messages(&queue, 1)
                 })?;
         }
     }

@@ -25,6 +25,7 @@ use std::{
 };
 
 use ferrocti_access::Actor;
+use ferrocti_accounts::Acting;
 use ferrocti_broker::Queues;
 use ferrocti_model::{Element, clock::Clock};
 use ferrocti_store::{Store, StoreError};
@@ -223,15 +224,15 @@ impl Ingest {
     /// Keeps a bundle that came through the API and queues it for its connector.
     ///
     /// # Errors
-    /// [`PushError`] when it is not a bundle, the connector is unknown or the queue is full; nothing is kept then.
-    pub fn push_bundle(
+    /// [`PushError`] when it is not a bundle, the connector is unknown, somebody else acts as it, or the queue is full; nothing is kept then.
+    pub fn push_bundle<'a>(
         &self,
-        actor: &Actor,
+        acting: impl Into<Acting<'a>>,
         connector: &str,
         bundle: &str,
         work: Option<&str>,
     ) -> Result<Pushed, PushError> {
-        push::push(&self.0, actor, connector, bundle, work)
+        push::push(&self.0, &acting.into(), connector, bundle, work)
     }
 
     /// What has been done since the start.

@@ -102,6 +102,11 @@ pub enum Reason {
         /// Why it is not let in.
         why: Barred,
     },
+    /// It was published by an instance after somebody else had taken over as the connector.
+    #[error(
+        "the message comes from an instance that does not act as connector {0} any more; stop that instance, or replay the message if it shall count"
+    )]
+    Fenced(String),
     /// Applying the message failed in a way that is our fault.
     #[error("the message could not be applied: {0}")]
     Failed(String),

@@ -26,6 +26,8 @@ pub(crate) struct Delivery {
     pub size: u64,
     /// When it was published, milliseconds since the epoch.
     pub published_at: i64,
+    /// Epoch of the connector that published it over AMQP; `None`: it came from the platform, or was replayed.
+    pub epoch: Option<i64>,
     /// Its content, or why there is none.
     pub parcel: Result<Parcel, Undeliverable>,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Parcel {
     pub push: Option<i64>,
     /// Who pushed it (`User.row`), for a bundle pushed through the API: the platform itself vouches for that.
     pub pusher: Option<i64>,
+    /// Epoch of the connector by which it was sent; `None`: the present one.
+    pub epoch: Option<i64>,
     /// The row in `push` is gone: it has been applied.
     pub gone: bool,
     /// The bundle's text.
@@ -110,16 +114,19 @@ pub(crate) fn decode(json: &str) -> Result<Box<Ready>, Refusal> {
     }))
 }
 
-/// Cuts the bundle of a decoded message into objects. `pushed` is the text of the bundle that a pointer leads to, and who pushed it.
+/// Cuts the bundle of a decoded message into objects. `pushed` is the text of the bundle that a pointer leads to, who pushed it, and
+/// in which epoch of the connector; `epoch` is that of the message itself.
 pub(crate) fn parcel(
     connector: &Arc<str>,
     message: Message,
-    pushed: Option<(String, i64)>,
+    pushed: Option<(String, i64, i64)>,
+    epoch: Option<i64>,
 ) -> Result<Parcel, Undeliverable> {
-    let pusher = pushed.as_ref().map(|(_, user)| *user);
+    let pusher = pushed.as_ref().map(|(_, user, _)| *user);
+    let epoch = pushed.as_ref().map_or(epoch, |(.., epoch)| Some(*epoch));
     let (push, bytes, gone) = match (message.content, pushed) {
         (Content::Bundle(bytes), _) => (None, bytes, false),
-        (Content::Pushed(push), Some((text, _))) => (Some(push), text.into_bytes(), false),
+        (Content::Pushed(push), Some((text, ..))) => (Some(push), text.into_bytes(), false),
         (Content::Pushed(push), None) => (Some(push), Vec::new(), true),
     };
     let mut parcel = Parcel {
@@ -131,6 +138,7 @@ pub(crate) fn parcel(
         single: false,
         push,
         pusher,
+        epoch,
         gone,
         text: "".into(),
         items: Vec::new(),

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use ferrocti_access::Actor;
+use ferrocti_accounts::Acting;
 use ferrocti_broker::{Publish, QueueError, queue::push_queue};
 use ferrocti_model::{bundle::BundleError, clock::format_date};
-use ferrocti_store::{NewPush, StoreError, Tx, WorkStatus};
+use ferrocti_store::{Fenced, NewPush, StoreError, Tx, WorkStatus};
 
 use crate::{
     Shared, message, prepare,
@@ -31,6 +31,9 @@ pub enum PushError {
     /// The connector is not registered.
     #[error("Invalid bundle: the connector {0} is not registered")]
     UnknownConnector(String),
+    /// Somebody else acts as the connector.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
     /// The work has been deleted.
     #[error("the work {0} does not exist any more")]
     WorkNotAlive(String),
@@ -51,7 +54,7 @@ pub enum PushError {
 /// See [`crate::Ingest::push_bundle`].
 pub(crate) fn push(
     shared: &Shared,
-    actor: &Actor,
+    acting: &Acting<'_>,
     connector: &str,
     bundle: &str,
     work: Option<&str>,
@@ -71,7 +74,7 @@ pub(crate) fn push(
     }
     let (push, work) = shared
         .store
-        .write(|tx| keep(tx, actor, connector, bundle, work, objects))?;
+        .write(|tx| keep(tx, acting, connector, bundle, work, objects))?;
     let message = Publish {
         body: message::pointer(push, &work).into(),
         size_hint: Some(bundle.len() as u64),
@@ -90,12 +93,13 @@ pub(crate) fn push(
 /// Keeps the bundle and announces its objects, beginning a work if none was given.
 fn keep(
     tx: &mut Tx<'_>,
-    actor: &Actor,
+    acting: &Acting<'_>,
     connector: &str,
     bundle: &str,
     work: Option<&str>,
     objects: usize,
 ) -> Result<(i64, String), PushError> {
+    tx.admit::<PushError>(connector, acting.token)?;
     let registered = tx
         .connector(connector)?
         .ok_or_else(|| PushError::UnknownConnector(connector.to_owned()))?;
@@ -113,7 +117,7 @@ fn keep(
                 event_source: None,
                 status: WorkStatus::Progress,
             };
-            works::add(tx, actor, &new)?.id
+            works::add(tx, acting.actor, &new)?.id
         }
     };
     let expected = works::expect(tx, &work, i64::try_from(objects).unwrap_or(i64::MAX));
@@ -124,7 +128,7 @@ fn keep(
     let push = tx.insert_push(&NewPush {
         connector,
         work: Some(&work),
-        user: actor.user_row,
+        user: acting.actor.user_row,
         bundle: bundle.as_bytes(),
     })?;
     Ok((push, work))

@@ -177,6 +177,7 @@ fn deliveries(
             seq: message.seq,
             size: message.body.len() as u64,
             published_at: message.published_at,
+            epoch: message.epoch,
             parcel,
         });
     }
@@ -205,11 +206,11 @@ fn open(
             }
             push => push.map(|push| {
                 let text = String::from_utf8_lossy(&push.bundle).into_owned();
-                (text, push.user)
+                (text, push.user, push.epoch)
             }),
         },
     };
-    Ok(prepare::parcel(connector, decoded, pushed))
+    Ok(prepare::parcel(connector, decoded, pushed, message.epoch))
 }
 
 /// Decodes the objects that are not known to be unchanged.

@@ -107,6 +107,10 @@ const INVARIANTS: &[(&str, &str)] = &[
          )",
     ),
     (
+        "leases belong to connectors",
+        "SELECT count(*) FROM lease l WHERE NOT EXISTS (SELECT 1 FROM connector WHERE id = l.connector)",
+    ),
+    (
         "every managed connector has its definition",
         "SELECT count(*) FROM connector c
          WHERE json_extract(c.manager, '$.number') IS NOT NULL

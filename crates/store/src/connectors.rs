@@ -3,6 +3,7 @@
 use ferrocti_model::clock::Millis;
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
     Snapshot, Tx,
@@ -68,6 +69,8 @@ pub struct Connector {
     pub catalog_id: Option<String>,
     /// What a connector manager keeps (requested and current status, configuration, …).
     pub manager: Option<Value>,
+    /// Token of its last registration (`Token.id`); `None`: there was none, or it came without a token.
+    pub registered_token: Option<Uuid>,
 }
 
 /// One version of a connector's state.
@@ -83,11 +86,13 @@ pub struct StateVersion {
     pub actor: Option<i64>,
     /// The state, verbatim.
     pub state: Option<String>,
+    /// Epoch of the lease under which it was written.
+    pub epoch: i64,
 }
 
 const COLUMNS: &str = "id, name, type, scope, auto, auto_update, only_contextual, playbook_compatible, enrichment_resolution, listen_callback_uri, \
      xtm_one_intent, version, slug, user, built_in, title, trigger_filters, priority_group, info, state, state_reset, state_at, created_at, updated_at, \
-     registered_at, last_ping, catalog_id, manager";
+     registered_at, last_ping, catalog_id, manager, registered_token";
 
 impl Snapshot<'_> {
     /// The connector of an id.
@@ -105,7 +110,7 @@ impl Snapshot<'_> {
     /// The kept versions of a connector's state, newest first.
     pub fn state_versions(&self, connector: &str) -> Result<Vec<StateVersion>> {
         let mut statement =
-            self.sql("SELECT version, at, reason, actor, state FROM connector_state WHERE connector = ?1 ORDER BY version DESC")?;
+            self.sql("SELECT version, at, reason, actor, state, epoch FROM connector_state WHERE connector = ?1 ORDER BY version DESC")?;
         let rows = statement.query_map([connector], state_version)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
@@ -113,7 +118,7 @@ impl Snapshot<'_> {
     /// One version of a connector's state.
     pub fn state_version(&self, connector: &str, version: i64) -> Result<Option<StateVersion>> {
         Ok(self
-            .sql("SELECT version, at, reason, actor, state FROM connector_state WHERE connector = ?1 AND version = ?2")?
+            .sql("SELECT version, at, reason, actor, state, epoch FROM connector_state WHERE connector = ?1 AND version = ?2")?
             .query_row(params![connector, version], state_version)
             .optional()?)
     }
@@ -126,7 +131,7 @@ impl Tx<'_> {
         let scope = serde_json::to_string(&c.scope).map_err(|error| corrupt("scope", error))?;
         self.sql(&format!(
             "INSERT OR REPLACE INTO connector({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)"
+             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
         ))?
         .execute(params![
             c.id,
@@ -156,14 +161,16 @@ impl Tx<'_> {
             c.registered_at,
             c.last_ping,
             c.catalog_id,
-            json(&c.manager)
+            json(&c.manager),
+            c.registered_token.as_ref().map(|token| token.as_bytes().to_vec())
         ])?;
         Ok(())
     }
 
-    /// Deletes a connector, the versions of its state, and its definitions, report and log; whether there was one.
+    /// Deletes a connector, the versions of its state, and its definitions, report and log, and its lease; whether there was one.
     pub fn delete_connector(&mut self, id: &str) -> Result<bool> {
         self.delete_managed_parts(id)?;
+        self.delete_lease_parts(id)?;
         self.sql("DELETE FROM connector_state WHERE connector = ?1")?
             .execute([id])?;
         Ok(self
@@ -172,7 +179,7 @@ impl Tx<'_> {
             > 0)
     }
 
-    /// Records a version of a connector's state and forgets all but the newest `keep`. Returns its number.
+    /// Records a version of a connector's state under the epoch of its lease, and forgets all but the newest `keep`. Returns its number.
     pub fn add_state_version(
         &mut self,
         connector: &str,
@@ -185,10 +192,17 @@ impl Tx<'_> {
             .sql("SELECT coalesce(max(version), 0) + 1 FROM connector_state WHERE connector = ?1")?
             .query_row([connector], |row| row.get(0))?;
         let now = self.now();
-        self.sql("INSERT INTO connector_state(connector, version, at, reason, actor, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        self.sql(
+            "INSERT INTO connector_state(connector, version, at, reason, actor, state, epoch)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, coalesce((SELECT epoch FROM lease WHERE connector = ?1), 0))",
+        )?
             .execute(params![connector, version, now, reason, actor, state])?;
-        self.sql("DELETE FROM connector_state WHERE connector = ?1 AND version <= ?2")?
-            .execute(params![connector, version - i64::from(keep.max(1))])?;
+        // the one that a change of hands began with stays, so that it can be gone back to
+        self.sql(
+            "DELETE FROM connector_state WHERE connector = ?1 AND version <= ?2
+               AND version IS NOT (SELECT frozen_state FROM lease WHERE connector = ?1)",
+        )?
+        .execute(params![connector, version - i64::from(keep.max(1))])?;
         Ok(version)
     }
 }
@@ -213,6 +227,7 @@ fn state_version(row: &Row<'_>) -> rusqlite::Result<StateVersion> {
         reason: row.get(2)?,
         actor: row.get(3)?,
         state: row.get(4)?,
+        epoch: row.get(5)?,
     })
 }
 
@@ -253,5 +268,6 @@ fn connector(row: &Row<'_>) -> Result<Connector> {
         last_ping: row.get(25)?,
         catalog_id: row.get(26)?,
         manager: json(27)?,
+        registered_token: row.get::<_, Option<[u8; 16]>>(28)?.map(Uuid::from_bytes),
     })
 }

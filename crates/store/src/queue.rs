@@ -33,6 +33,8 @@ pub struct Push {
     pub user: i64,
     /// The bundle as it came.
     pub bundle: Vec<u8>,
+    /// Epoch of the lease under which it was pushed.
+    pub epoch: i64,
 }
 
 impl Snapshot<'_> {
@@ -45,6 +47,15 @@ impl Snapshot<'_> {
         Ok(mark.unwrap_or(0))
     }
 
+    /// How many messages of a queue were applied, dropped or set aside.
+    pub fn queue_count(&self, queue: &str) -> Result<i64> {
+        let count = self
+            .sql("SELECT dealt_with FROM queue_mark WHERE queue = ?1")?
+            .query_row([queue], |row| row.get(0))
+            .optional()?;
+        Ok(count.unwrap_or(0))
+    }
+
     /// All marks by queue.
     pub fn queue_marks(&self) -> Result<Vec<(String, i64)>> {
         let mut statement = self.sql("SELECT queue, mark FROM queue_mark ORDER BY queue")?;
@@ -55,7 +66,7 @@ impl Snapshot<'_> {
     /// A pushed bundle; `None` when it was applied.
     pub fn push(&self, id: i64) -> Result<Option<Push>> {
         Ok(self
-            .sql("SELECT id, at, connector, work, user, bundle FROM push WHERE id = ?1")?
+            .sql("SELECT id, at, connector, work, user, bundle, epoch FROM push WHERE id = ?1")?
             .query_row([id], push)
             .optional()?)
     }
@@ -76,6 +87,13 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Counts messages of a queue that were applied, dropped or set aside.
+    pub fn count_messages(&mut self, queue: &str, messages: i64) -> Result<()> {
+        self.sql("UPDATE queue_mark SET dealt_with = dealt_with + ?2 WHERE queue = ?1")?
+            .execute(params![queue, messages])?;
+        Ok(())
+    }
+
     /// Forgets the mark of a queue that was deleted and whose numbers will start anew.
     pub fn delete_queue_mark(&mut self, queue: &str) -> Result<()> {
         self.sql("DELETE FROM queue_mark WHERE queue = ?1")?
@@ -87,7 +105,8 @@ impl Tx<'_> {
     pub fn insert_push(&mut self, push: &NewPush<'_>) -> Result<i64> {
         let now = self.now();
         self.sql(
-            "INSERT INTO push(at, connector, work, user, bundle) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO push(at, connector, work, user, bundle, epoch)
+             VALUES (?1, ?2, ?3, ?4, ?5, coalesce((SELECT epoch FROM lease WHERE connector = ?2), 0))",
         )?
         .execute(params![
             now,
@@ -120,5 +139,6 @@ fn push(row: &Row<'_>) -> rusqlite::Result<Push> {
         work: row.get(3)?,
         user: row.get(4)?,
         bundle: row.get(5)?,
+        epoch: row.get(6)?,
     })
 }

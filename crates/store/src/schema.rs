@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("../schema/0002_former_users.sql"),
     ),
     ("composer", include_str!("../schema/0003_composer.sql")),
+    ("lease", include_str!("../schema/0004_lease.sql")),
 ];
 
 /// Brings the database to the newest version, in one transaction per migration.

@@ -220,10 +220,11 @@ impl Snapshot<'_> {
 }
 
 impl Tx<'_> {
-    /// Stores a new work and sets its row number. Fails when the id is taken.
+    /// Stores a new work under the epoch of its connector's lease, and sets its row number. Fails when the id is taken.
     pub fn insert_work(&mut self, work: &mut Work) -> Result<()> {
         self.sql(&format!(
-            "INSERT INTO work({COLUMNS}) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"
+            "INSERT INTO work({COLUMNS}, epoch) VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+               coalesce((SELECT epoch FROM lease WHERE connector = ?2), 0))"
         ))?
         .execute(params![
             work.id,

@@ -42,6 +42,7 @@ fn register(fixture: &Fixture, name: &str, user: &User) {
         last_ping: None,
         catalog_id: None,
         manager: None,
+        registered_token: None,
     };
     fixture.write(|tx| tx.put_connector(&connector));
 }

@@ -206,7 +206,7 @@ pub(super) fn from_push(error: &PushError) -> Fault {
         PushError::Bundle(_) | PushError::UnknownConnector(_) => {
             Fault::unsupported(error.to_string())
         }
-        PushError::TooManyObjects(_) => Fault::functional(error.to_string()),
+        PushError::Fenced(_) | PushError::TooManyObjects(_) => Fault::functional(error.to_string()),
         PushError::Queue(_) | PushError::Thread(_) => Fault::new(code::DATABASE, error.to_string()),
     }
 }

@@ -42,6 +42,8 @@ impl Resolution<'_> {
                 ))
             }
             "connectorStateHistory" => self.state_history(call),
+            "connectorFenced" => self.fenced(call),
+            "connectorLeaseEvents" => self.lease_events(call),
             "deadLetters" => self.dead_letters(call),
             other => Err(Fault::unsupported(format!("{other} is not served."))),
         }
@@ -50,13 +52,12 @@ impl Resolution<'_> {
     pub(super) fn connector_mutation(&self, call: &FieldCall<'_>) -> Answer<'static> {
         let services = self.state.services();
         let connectors = &services.connectors;
-        let actor = self.actor()?;
         let acting = self.caller.acting()?;
         let id = call.text("id").unwrap_or_default();
         let connector = match call.name {
             "registerConnector" => connectors.register(acting, registration(call)?)?,
             "pingConnector" => connectors.ping(
-                actor,
+                acting,
                 id,
                 call.text("state"),
                 call.argument("connectorInfo").cloned(),
@@ -177,7 +178,10 @@ impl Resolution<'_> {
             "slug" => text(&connector.slug),
             "built_in" => Resolved::leaf(connector.built_in),
             "jwks" => Resolved::leaf(services.connectors.jwks()),
-            "config" => Resolved::Node(Node::Data("ConnectorConfig", self.config(connector))),
+            "config" => Resolved::Node(Node::Data("ConnectorConfig", self.config(connector)?)),
+            "lease" => self.lease(connector)?,
+            "fenced_calls" => Resolved::leaf(self.fenced_calls(connector)?),
+            "second_instance" => self.second_instance(connector),
             "created_at" => Resolved::leaf(format_date(connector.created_at)),
             "updated_at" => Resolved::leaf(format_date(connector.updated_at)),
             "works" => self.works_of(call, connector)?,
@@ -193,7 +197,7 @@ impl Resolution<'_> {
     }
 
     /// Queue names, and for the connector's own user how to reach the broker.
-    fn config(&self, connector: &Connector) -> Value {
+    fn config(&self, connector: &Connector) -> Result<Value, Fault> {
         let id = &connector.id;
         let broker = &self.state.options().broker;
         let own = self
@@ -202,13 +206,16 @@ impl Resolution<'_> {
             .as_ref()
             .is_some_and(|actor| connector.user == Some(actor.user_row));
         // Whoever may see the connector but is not it learns everything but the password.
-        let password = if own {
-            self.state.services().connectors.broker_password(connector)
-        } else {
-            String::new()
-        };
+        let mut password = String::new();
+        if own {
+            let lease = self.read(|snapshot| Ok(snapshot.lease(id)?))?;
+            if lease.admits(self.caller.token) {
+                let connectors = &self.state.services().connectors;
+                password = connectors.broker_password(connector, &lease);
+            }
+        }
         let host = broker.host.as_ref().or(self.caller.host.as_ref());
-        json!({
+        Ok(json!({
             "connection": {
                 "host": host.unwrap_or(&broker.listens), "port": broker.port, "vhost": broker.vhost, "use_ssl": broker.use_ssl, "user": id, "pass": password,
             },
@@ -223,7 +230,7 @@ impl Resolution<'_> {
             "push_routing": format!("push_routing_{id}"),
             "push_exchange": "amqp.worker.exchange",
             "dead_letter_routing": "listen_routing_too-large-bundle",
-        })
+        }))
     }
 
     fn works_of<'p>(&self, call: &FieldCall<'_>, connector: &Connector) -> Answer<'p> {

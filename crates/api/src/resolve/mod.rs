@@ -13,6 +13,7 @@ mod graph;
 mod group_edit;
 mod groups;
 mod history;
+mod leases;
 mod links;
 mod list;
 mod managed;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferrocti_access::{Action, Actor, may, names};
+use ferrocti_connectors::lease::Call;
 use ferrocti_graphql::{FieldCall, Resolved};
 use ferrocti_ingest::partial::Partial;
 use ferrocti_ingest::works::{self, ExpectError, Failure, NewWork};
@@ -138,6 +139,7 @@ impl Resolution<'_> {
                 let connector = call.text("connectorId").unwrap_or_default();
                 self.write(|tx| {
                     self.may_speak_for(tx, connector)?;
+                    self.may_clear(tx, connector)?;
                     works::delete_all(tx, connector)?;
                     Ok(Resolved::leaf(true))
                 })
@@ -151,15 +153,28 @@ impl Resolution<'_> {
     }
 
     /// Refuses whoever may not speak for a connector; a connector that nobody registered belongs to everybody who may use the protocol.
-    fn may_speak_for(&self, tx: &Tx<'_>, connector: &str) -> Result<(), Fault> {
+    fn may_speak_for(&self, snapshot: &Snapshot<'_>, connector: &str) -> Result<(), Fault> {
         let actor = self.actor()?;
-        let owner = tx
+        let owner = snapshot
             .connector(connector)?
             .and_then(|connector| connector.user);
         let action = owner.map_or(Action::Use(names::CONNECTOR_API), |owner| {
             Action::SpeakForConnector { owner }
         });
         may(actor, action).map_err(|denial| Fault::denied(&denial))
+    }
+
+    /// Refuses what does not act as a connector any more.
+    fn acts_as(&self, snapshot: &Snapshot<'_>, connector: &str, call: Call) -> Result<(), Fault> {
+        let connectors = &self.state.services().connectors;
+        connectors.admit(snapshot, &self.caller.acting()?, connector, call)?;
+        Ok(())
+    }
+
+    /// Refuses to clear away the works of a connector what formerly acted as it.
+    fn may_clear(&self, snapshot: &Snapshot<'_>, connector: &str) -> Result<(), Fault> {
+        let connectors = &self.state.services().connectors;
+        Ok(connectors.admit_operator(snapshot, &self.caller.acting()?, connector)?)
     }
 
     fn work_add(&self, call: &FieldCall<'_>) -> Answer<'static> {
@@ -169,8 +184,10 @@ impl Resolution<'_> {
             .argument("isMultiPartWork")
             .and_then(Value::as_bool)
             .unwrap_or(false);
+        self.read(|snapshot| self.acts_as(snapshot, id, Call::Work))?;
         let work = self.write(|tx| {
             self.may_speak_for(tx, id)?;
+            self.acts_as(tx, id, Call::Work)?;
             let Some(connector) = tx.connector(id)? else {
                 return Err(Fault::functional(format!(
                     "Connector {id} is not registered; a connector registers when it starts."
@@ -193,13 +210,23 @@ impl Resolution<'_> {
     /// A step of a work. Works that are gone answer their id all the same, so that a connector goes on.
     pub(super) fn work_edit<'p>(&self, call: &FieldCall<'_>, id: &'p Arc<str>) -> Answer<'p> {
         let text = |name: &str| call.text(name).unwrap_or_default();
-        self.write(|tx| {
-            if let Some(work) = tx.work(id)? {
-                // The user that asked for a work may end it, whoever's connector does it.
-                if work.user != Some(self.actor()?.user_row) {
-                    self.may_speak_for(tx, &work.connector)?;
-                }
+        let check = |snapshot: &Snapshot<'_>| {
+            let Some(work) = snapshot.work(id)? else {
+                return Ok(());
+            };
+            // The user that asked for a work may end it, whoever's connector does it.
+            if work.user != Some(self.actor()?.user_row) {
+                self.may_speak_for(snapshot, &work.connector)?;
             }
+            match call.name {
+                "delete" => self.may_clear(snapshot, &work.connector),
+                _ => self.acts_as(snapshot, &work.connector, Call::Work),
+            }
+        };
+        // who is refused costs no transaction
+        self.read(check)?;
+        self.write(|tx| {
+            check(tx)?;
             match call.name {
                 "ping" => works::ping(tx, id)?,
                 "toReceived" => works::to_received(tx, id, text("message"))?,
@@ -235,12 +262,15 @@ impl Resolution<'_> {
     fn push(&self, call: &FieldCall<'_>) -> Answer<'static> {
         let connector = call.text("connectorId").unwrap_or_default();
         let bundle = call.text("bundle").unwrap_or_default();
-        self.write(|tx| self.may_speak_for(tx, connector))?;
+        self.read(|snapshot| {
+            self.may_speak_for(snapshot, connector)?;
+            self.acts_as(snapshot, connector, Call::Push)
+        })?;
         self.state
             .services()
             .ingest
             .push_bundle(
-                self.actor()?,
+                self.caller.acting()?,
                 connector,
                 bundle,
                 call.text("work_id").filter(|id| !id.is_empty()),

@@ -24,6 +24,7 @@ const HAND_WRITTEN: &[&str] = &[
     include_str!("../../schema/platform.graphql"),
     include_str!("../../schema/connectors.graphql"),
     include_str!("../../schema/composer.graphql"),
+    include_str!("../../schema/leases.graphql"),
     include_str!("../../schema/knowledge.graphql"),
     include_str!("../../schema/edit.graphql"),
     include_str!("../../schema/security.graphql"),

@@ -8,6 +8,7 @@ mod composer;
 mod derived;
 mod edit;
 mod errors;
+mod leases;
 mod lists;
 mod protocol;
 mod relationships;
@@ -44,6 +45,7 @@ pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) queues: Queues,
     pub(crate) accounts: Accounts,
+    pub(crate) connectors: Connectors,
     pub(crate) admin: Arc<Actor>,
     pub(crate) clock: Arc<ManualClock>,
     runtime: tokio::runtime::Runtime,
@@ -113,7 +115,7 @@ impl Fixture {
             store: store.clone(),
             queues: queues.clone(),
             ingest,
-            connectors,
+            connectors: connectors.clone(),
             catalogs,
             accounts: accounts.clone(),
             clock: clock.clone(),
@@ -132,6 +134,7 @@ impl Fixture {
             store,
             queues,
             accounts,
+            connectors,
             admin,
             clock,
             runtime,

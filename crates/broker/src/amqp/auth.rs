@@ -20,6 +20,8 @@ pub struct Principal {
 enum Grant {
     Platform,
     Connector {
+        id: String,
+        epoch: i64,
         push_routing: String,
         push_queue: String,
         listen_queue: String,
@@ -30,11 +32,30 @@ impl Principal {
     /// A connector: publishes to its push queue through the worker exchange, consumes its listen queue, nothing else.
     pub fn connector(connector_id: &str) -> Self {
         let grant = Grant::Connector {
+            id: connector_id.to_owned(),
+            epoch: 0,
             push_routing: push_routing(connector_id),
             push_queue: push_queue(connector_id),
             listen_queue: listen_queue(connector_id),
         };
         Self { grant }
+    }
+
+    /// The same in an epoch of the connector: when a later one begins, it may do nothing any more.
+    #[must_use]
+    pub fn in_epoch(mut self, of: i64) -> Self {
+        if let Grant::Connector { epoch, .. } = &mut self.grant {
+            *epoch = of;
+        }
+        self
+    }
+
+    /// The connector that it is, and in which epoch.
+    pub fn author(&self) -> Option<(&str, i64)> {
+        match &self.grant {
+            Grant::Platform => None,
+            Grant::Connector { id, epoch, .. } => Some((id, *epoch)),
+        }
     }
 
     /// The platform itself and its administrators: everything.

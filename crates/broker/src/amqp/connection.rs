@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     /// The login, once there is one.
     user: Mutex<String>,
     frame_max: AtomicUsize,
+    /// Its credentials count no more: nothing that it says is heard.
+    revoked: AtomicBool,
     waiting: AtomicU64,
     waiting_bytes: AtomicU64,
     /// Told when a published message has been written or refused.
@@ -64,6 +66,7 @@ impl Connection {
             commands,
             user: Mutex::default(),
             frame_max: AtomicUsize::new(frame_max),
+            revoked: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
             waiting_bytes: AtomicU64::new(0),
             settled: Notify::new(),
@@ -92,6 +95,16 @@ impl Connection {
     /// Asks the session for something; it may be gone.
     pub fn command(&self, command: Command) {
         drop(self.commands.send(command));
+    }
+
+    /// Ends it because its credentials count no more; what it has sent and nobody has read is not heard.
+    pub fn revoke(&self, fault: Fault) {
+        self.revoked.store(true, Ordering::Release);
+        self.command(Command::Close(fault));
+    }
+
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
     }
 
     /// Asks the session to end, with the reason if the client is beyond its handshake.

@@ -144,7 +144,14 @@ impl Session {
                 self.principal = principal;
                 user.clone_into(&mut self.user);
                 self.connection.set_user(user);
-                None
+                // it may have changed hands since the password was looked at; from here on it is found among the connections
+                let current = self.broker.queues.is_current(self.principal.author());
+                (!current).then(|| {
+                    Fault::connection(
+                        reply::ACCESS_REFUSED,
+                        "the credentials of this connection have been revoked",
+                    )
+                })
             }
             None => {
                 count(&self.broker.counters.failed_logins);

@@ -35,7 +35,7 @@ pub use metrics::Metrics;
 
 use admission::Connections;
 use budget::Budget;
-use connection::{Command, Connection};
+use connection::Connection;
 use dispatch::Dispatchers;
 use error::{Fault, reply};
 use metrics::{Counters, count};
@@ -275,7 +275,7 @@ impl Listener {
         let mut closed = 0;
         for connection in self.broker.connections.all() {
             if connection.user() == user {
-                connection.command(Command::Close(fault.clone()));
+                connection.revoke(fault.clone());
                 closed += 1;
             }
         }

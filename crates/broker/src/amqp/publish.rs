@@ -214,6 +214,7 @@ impl Session {
             body: body.finish(),
             properties,
             size_hint: None,
+            epoch: self.principal.author().map(|(_, epoch)| epoch),
         };
         if targets.is_empty() {
             return self.unroutable(&port, tag, mandatory, &exchange, &routing_key, &message);
@@ -250,6 +251,7 @@ impl Session {
             }
         };
         match self.broker.queues.publish_with(
+            self.principal.author(),
             &targets,
             &exchange,
             &routing_key,
@@ -320,6 +322,7 @@ impl Session {
 fn not_kept(error: &QueueError) -> Fault {
     let code = match error {
         QueueError::UnknownQueue(_) => reply::NOT_FOUND,
+        QueueError::Fenced { .. } => reply::ACCESS_REFUSED,
         QueueError::Store(_) | QueueError::Closed => reply::INTERNAL_ERROR,
         _ => reply::PRECONDITION_FAILED,
     };

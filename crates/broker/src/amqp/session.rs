@@ -231,6 +231,10 @@ impl Session {
     async fn handle_received(&mut self) -> Result<Flow, Fault> {
         while let Some(frame) = codec::next_frame(&mut self.received, self.connection.frame_max())?
         {
+            if self.connection.is_revoked() {
+                // the reason waits among the commands
+                return Ok(Flow::Continue);
+            }
             let channel = frame.channel;
             match self.handle(frame).await {
                 Ok(Flow::Continue) => {}

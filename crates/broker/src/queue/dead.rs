@@ -145,6 +145,7 @@ impl Queues {
                      SELECT ?1, ?2, size, published_at, exchange, routing_key, properties, body FROM dead_letter WHERE id = ?3",
                 )?
                 .execute(params![seq, queue_id, id])?;
+            tx.conn.prepare_cached("UPDATE queue SET published = published + 1 WHERE id = ?1")?.execute([queue_id])?;
             tx.conn.prepare_cached("DELETE FROM dead_letter WHERE id = ?1")?.execute([id])?;
             let answer = ReplayedLetter { queue: name.clone(), seq };
             Ok((answer, move |state: &mut State| {

@@ -186,6 +186,9 @@ impl Queues {
                     gone.bytes += size;
                 }
             }
+            tx.conn
+                .prepare_cached("UPDATE queue SET discarded = discarded + ?2 WHERE id = ?1")?
+                .execute(params![id, gone.messages])?;
             Ok((gone.messages, move |state: &mut State| {
                 state.subtract(&name, id, gone);
                 if let Some(queue) = state.queue_of(&name, id) {

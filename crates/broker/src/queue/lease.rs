@@ -24,7 +24,7 @@ impl Queues {
         let (id, lock) = {
             let state = self.shared.state.lock();
             let queue = state.queue(name)?;
-            if queue.ready() == 0 {
+            if queue.ready() == 0 || state.paused.contains(name) {
                 return Ok(Vec::new());
             }
             (queue.id, Arc::clone(&queue.lease_lock))
@@ -68,6 +68,10 @@ impl Queues {
             Ok(messages)
         })?;
         let mut state = self.shared.state.lock();
+        // paused while the disk was read
+        if state.paused.contains(name) {
+            return Ok(Vec::new());
+        }
         let Some(queue) = state.queue_of(name, id) else {
             return Err(QueueError::UnknownQueue(name.to_owned()));
         };

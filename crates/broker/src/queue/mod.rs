@@ -5,6 +5,7 @@
 
 mod dead;
 mod declare;
+mod fence;
 mod lease;
 mod ops;
 mod reader;
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 
 pub use dead::ReplayedLetter;
 pub use declare::{DeleteConditions, ExchangeDeclaration};
+pub use fence::{Hold, Ledger};
 pub(crate) use topology::Route;
 pub use topology::{
     CONNECTOR_EXCHANGE, ExchangeKind, WORKER_EXCHANGE, listen_queue, listen_routing, push_queue,
@@ -236,7 +238,7 @@ impl Queues {
     pub fn publish(&self, queue: &str, publish: Publish) -> Ticket<u64> {
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answer| drop(sender.send(answer)));
-        match self.publish_with(&[queue.into()], "", queue, publish, done) {
+        match self.publish_with(None, &[queue.into()], "", queue, publish, done) {
             Ok(()) => Ticket(TicketState::Waiting(receiver)),
             Err(error) => Ticket::refused(error),
         }
@@ -260,15 +262,17 @@ impl Queues {
         };
         let (sender, receiver) = oneshot::channel();
         let done = Box::new(move |answer| drop(sender.send(answer)));
-        match self.publish_with(&targets, exchange, routing_key, publish, done) {
+        match self.publish_with(None, &targets, exchange, routing_key, publish, done) {
             Ok(()) => Ticket(TicketState::Waiting(receiver)),
             Err(error) => Ticket::refused(error),
         }
     }
 
-    /// Hands a message over for all of `targets`, or for none. `done` is called on the writing thread after the commit, unless this answers an error.
+    /// Hands a message over for all of `targets`, or for none. `author`: the connector that publishes it, and its epoch. `done` is called on the writing
+    /// thread after the commit, unless this answers an error.
     pub(crate) fn publish_with(
         &self,
+        author: Option<(&str, i64)>,
         targets: &[Arc<str>],
         exchange: &str,
         routing_key: &str,
@@ -285,6 +289,7 @@ impl Queues {
         }
         let size = publish.size_hint.unwrap_or(0).max(body_bytes);
         let ids = self.shared.state.lock().reserve(
+            author,
             targets,
             size,
             options.max_queue_bytes,

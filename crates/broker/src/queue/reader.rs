@@ -13,7 +13,7 @@ use crate::properties::EncodedProperties;
 /// Connections that are kept open while nobody uses them.
 const KEEP_IDLE: usize = 3;
 
-const COLUMNS: &str = "seq, exchange, routing_key, properties, body, size, published_at";
+const COLUMNS: &str = "seq, exchange, routing_key, properties, body, size, published_at, epoch";
 
 /// Connections for reading.
 pub(crate) struct Readers {
@@ -113,5 +113,6 @@ fn message(row: &Row<'_>, first_seq: u64) -> rusqlite::Result<Message> {
         size: row.get(5)?,
         published_at: row.get(6)?,
         redelivered: seq < first_seq,
+        epoch: row.get(7)?,
     })
 }

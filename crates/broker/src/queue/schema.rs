@@ -17,16 +17,17 @@ use super::topology::{Exchange, ExchangeKind};
 use super::types::{OpenError, QueueSettings};
 
 /// Format number of the file, raised when the layout changes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 const LAYOUT: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE queue (
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
-  transient INTEGER NOT NULL, auto_delete INTEGER NOT NULL, arguments BLOB NOT NULL);
+  transient INTEGER NOT NULL, auto_delete INTEGER NOT NULL, arguments BLOB NOT NULL,
+  published INTEGER NOT NULL DEFAULT 0, discarded INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE message (
   seq INTEGER PRIMARY KEY, queue INTEGER NOT NULL, size INTEGER NOT NULL, published_at INTEGER NOT NULL,
-  exchange TEXT NOT NULL, routing_key TEXT NOT NULL, properties BLOB NOT NULL, body BLOB NOT NULL);
+  exchange TEXT NOT NULL, routing_key TEXT NOT NULL, properties BLOB NOT NULL, body BLOB NOT NULL, epoch INTEGER);
 CREATE INDEX message_by_queue ON message (queue, seq, size);
 CREATE TABLE dead_letter (
   id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, size INTEGER NOT NULL, seq INTEGER, reason TEXT NOT NULL,
@@ -41,6 +42,11 @@ CREATE TABLE binding (
 CREATE INDEX binding_by_queue ON binding (queue);
 INSERT INTO meta VALUES ('seq_ceiling', 1);
 ";
+
+/// What brings a file of a format to the next one; the first is for format 1.
+const UPGRADES: [&str; 1] = ["ALTER TABLE message ADD COLUMN epoch INTEGER;
+     ALTER TABLE queue ADD COLUMN published INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE queue ADD COLUMN discarded INTEGER NOT NULL DEFAULT 0;"];
 
 /// Direct exchanges and the like that exist from the start.
 pub(crate) const PRESET_EXCHANGES: [(&str, ExchangeKind); 5] = [
@@ -79,6 +85,8 @@ pub(crate) fn open(path: &Path) -> Result<Opened, OpenError> {
     }
     if found == 0 {
         create(&writer).map_err(sqlite)?;
+    } else {
+        upgrade(&writer, found).map_err(sqlite)?;
     }
     drop_transient(&writer).map_err(sqlite)?;
     let state = load(&writer).map_err(sqlite)?;
@@ -155,6 +163,20 @@ fn create(conn: &Connection) -> rusqlite::Result<()> {
     }
     tx.pragma_update(None, "user_version", FORMAT)?;
     tx.commit()
+}
+
+fn upgrade(conn: &Connection, found: i64) -> rusqlite::Result<()> {
+    for (step, format) in UPGRADES
+        .iter()
+        .zip(2..)
+        .filter(|(_, format)| *format > found)
+    {
+        let tx = conn.unchecked_transaction()?;
+        tx.execute_batch(step)?;
+        tx.pragma_update(None, "user_version", format)?;
+        tx.commit()?;
+    }
+    Ok(())
 }
 
 fn drop_transient(conn: &Connection) -> rusqlite::Result<()> {

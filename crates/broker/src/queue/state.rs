@@ -2,7 +2,7 @@
 //!
 //! Counts are those of the last commit; `pending` is what has been accepted for writing and is not committed yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -25,6 +25,19 @@ pub(crate) struct State {
     /// Raised with every commit that added messages.
     pub generation: u64,
     pub closed: bool,
+    /// Connectors that changed hands.
+    pub fences: HashMap<String, Fence>,
+    /// Queues of which nothing is handed out for now.
+    pub paused: HashSet<String>,
+}
+
+/// Who may publish as a connector.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Fence {
+    /// Older epochs are refused.
+    pub floor: i64,
+    /// Changes of hands that are going on; nobody may publish meanwhile.
+    pub holds: u32,
 }
 
 /// A message that was handed to an AMQP consumer.
@@ -192,9 +205,24 @@ impl State {
         }
     }
 
+    /// Refuses who does not publish as a connector any more, or not for now.
+    pub fn check_author(&self, connector: &str, epoch: i64) -> Result<(), QueueError> {
+        let connector_name = || connector.to_owned();
+        match self.fences.get(connector) {
+            Some(fence) if epoch < fence.floor => Err(QueueError::Fenced {
+                connector: connector_name(),
+            }),
+            Some(fence) if fence.holds > 0 => Err(QueueError::Held {
+                connector: connector_name(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes note of bytes that will be written to each of the queues, or refuses them all. Answers the queues' ids.
     pub fn reserve(
         &mut self,
+        author: Option<(&str, i64)>,
         targets: &[Arc<str>],
         size: u64,
         queue_limit: u64,
@@ -202,6 +230,9 @@ impl State {
     ) -> Result<Vec<i64>, QueueError> {
         if self.closed {
             return Err(QueueError::Closed);
+        }
+        if let Some((connector, epoch)) = author {
+            self.check_author(connector, epoch)?;
         }
         let mut ids = Vec::with_capacity(targets.len());
         for name in targets {

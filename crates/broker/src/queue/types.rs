@@ -153,6 +153,20 @@ pub enum QueueError {
     /// A name is longer than AMQP allows, or empty.
     #[error("'{0}' is not a usable name: it must have 1 to 255 bytes")]
     BadName(String),
+    /// The publisher does not act as the connector any more.
+    #[error(
+        "'{connector}' has changed hands: what its former instance publishes is not taken; stop that instance"
+    )]
+    Fenced {
+        /// The connector.
+        connector: String,
+    },
+    /// The connector is changing hands; try again in a moment.
+    #[error("'{connector}' is changing hands; try again in a moment")]
+    Held {
+        /// The connector.
+        connector: String,
+    },
     /// SQLite or the disk failed; nothing of the operation was kept.
     #[error("the queue file could not be written or read: {0}; check the disk")]
     Store(String),
@@ -176,6 +190,8 @@ pub struct Publish {
     pub properties: EncodedProperties,
     /// Bytes this message counts as, when that is more than its body: a small message that points to something large.
     pub size_hint: Option<u64>,
+    /// Epoch of the connector that publishes it over AMQP; `None`: the platform does.
+    pub epoch: Option<i64>,
 }
 
 /// A message read from a queue.
@@ -197,6 +213,8 @@ pub struct Message {
     pub published_at: i64,
     /// Whether it may have been handed to a consumer before.
     pub redelivered: bool,
+    /// Epoch of the connector that published it over AMQP; `None`: it came from the platform, or was replayed.
+    pub epoch: Option<i64>,
 }
 
 /// Messages read by the consumer inside the platform, in order.

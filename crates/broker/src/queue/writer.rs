@@ -4,7 +4,7 @@
 //! A publish is answered after the flush that made it durable. Acknowledgements have nobody who waits for them;
 //! when nothing else is to be written they are held back for a moment so that many share one flush.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -105,6 +105,8 @@ struct Writer {
     shared: Arc<Shared>,
     seqs: SeqSource,
     live: HashSet<i64>,
+    /// Messages published in the group that is being written, by queue.
+    published: HashMap<i64, u64>,
     checkpoints: SyncSender<()>,
     since_checkpoint: u64,
     since_restart: u64,
@@ -133,6 +135,7 @@ pub(crate) fn start(
             ceiling: next,
         },
         live,
+        published: HashMap::new(),
         checkpoints,
         since_checkpoint: 0,
         since_restart: 0,
@@ -231,6 +234,7 @@ impl Writer {
         effects: &mut Vec<Effect>,
     ) -> Result<(), (rusqlite::Error, Vec<Op>)> {
         let mut ops = group.into_iter();
+        self.published.clear();
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
             return Err((error, ops.collect()));
         }
@@ -245,7 +249,20 @@ impl Writer {
                 return Err((error, ops.collect()));
             }
         }
+        if let Err(error) = self.count_published() {
+            return Err((error, Vec::new()));
+        }
         self.execute("COMMIT").map_err(|error| (error, Vec::new()))
+    }
+
+    /// Adds what was published to what the queues ever got.
+    fn count_published(&mut self) -> rusqlite::Result<()> {
+        for (queue, messages) in self.published.drain() {
+            self.conn
+                .prepare_cached("UPDATE queue SET published = published + ?2 WHERE id = ?1")?
+                .execute(params![queue, messages])?;
+        }
+        Ok(())
     }
 
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
@@ -268,8 +285,8 @@ impl Writer {
             let seq = self.seqs.next(&self.conn)?;
             self.conn
                 .prepare_cached(
-                    "INSERT INTO message (seq, queue, size, published_at, exchange, routing_key, properties, body)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    "INSERT INTO message (seq, queue, size, published_at, exchange, routing_key, properties, body, epoch)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 )?
                 .execute(params![
                     seq,
@@ -280,8 +297,10 @@ impl Writer {
                     op.routing_key,
                     op.publish.properties.as_bytes(),
                     &op.publish.body[..],
+                    op.publish.epoch,
                 ])?;
             seqs.push(seq);
+            *self.published.entry(*id).or_default() += 1;
             self.wrote(op.publish.body.len() as u64);
         }
         Ok(())

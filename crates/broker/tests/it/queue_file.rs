@@ -49,6 +49,7 @@ fn messages_come_back_in_order_with_their_properties_after_a_restart() {
         body: Bytes::from_static(b"one"),
         properties: Properties::persistent_json().into(),
         size_hint: Some(500),
+        ..Publish::default()
     };
     let first = queues.publish("q", publish.clone()).wait().unwrap();
     let second = queues.publish("q", message("two")).wait().unwrap();

@@ -128,7 +128,7 @@ impl Connectors {
         if let Some(id) = &deploy.id {
             check_id(id)?;
         }
-        let outcome = self.store.write(|tx| {
+        let (outcome, minted) = self.store.write(|tx| {
             let composer = composers::choose(tx, deploy.composer.as_deref())?;
             let name = self.free_name(tx, title, None)?;
             let id = match &deploy.id {
@@ -192,7 +192,7 @@ impl Connectors {
                 pinned: deploy.pinned,
             };
             define::adopt(tx, &acting, &id, &mut managed, definition, "deployed")?;
-            self.ensure_token(tx, &acting, &connector, &mut managed, &composer)?;
+            let minted = self.ensure_token(tx, &acting, &connector, &mut managed, &composer)?;
             // what was to be removed under this id before is made anew
             tx.delete_tombstone(&composer.id, &id)?;
             request::save(tx, &mut connector, &managed)?;
@@ -201,11 +201,13 @@ impl Connectors {
                 "configuration": shown(&managed.definition), "secrets": managed.definition.sealed_keys(),
             });
             audit(tx, &acting, (Scope::Create, "deploys connector"), &connector, Some(data))?;
-            Ok(Outcome {
+            let outcome = Outcome {
                 connector,
                 notices: configured.notices,
-            })
+            };
+            Ok::<_, ConnectorError>((outcome, minted))
         })?;
+        drop(minted);
         self.bump();
         Ok(outcome)
     }
@@ -225,7 +227,7 @@ impl Connectors {
         if let Some(runtime) = &change.runtime {
             define::check_runtime(runtime)?;
         }
-        let (outcome, changed, other_user) = self.store.write(|tx| {
+        let (outcome, changed, other_user, minted) = self.store.write(|tx| {
             let (mut connector, mut managed) = request::manageable(tx, &acting, id)?;
             let (former, former_user) = (managed.clone(), connector.user);
             let mut data = Map::new();
@@ -279,7 +281,7 @@ impl Connectors {
                     told_by_definition(&mut connector, &managed.definition);
                 }
             }
-            self.ensure_token(tx, &acting, &connector, &mut managed, &composer)?;
+            let minted = self.ensure_token(tx, &acting, &connector, &mut managed, &composer)?;
             let changed = !data.is_empty() || managed != former;
             if changed {
                 request::save(tx, &mut connector, &managed)?;
@@ -299,8 +301,10 @@ impl Connectors {
                 )?;
             }
             let other_user = former_user != connector.user;
-            Ok::<_, ConnectorError>((Outcome { connector, notices }, changed, other_user))
+            let outcome = Outcome { connector, notices };
+            Ok::<_, ConnectorError>((outcome, changed, other_user, minted))
         })?;
+        drop(minted);
         if other_user {
             self.shut_out_former_user(id)?;
         }

@@ -7,8 +7,17 @@ use ferrocti_store::{Composer, Connector, Snapshot, Tx, User};
 
 use crate::{
     ConnectorError, Connectors,
+    lease::Fence,
     managed::{Managed, SealedToken},
 };
+
+/// A token was made. To be kept until the transaction has ended, as what is in it.
+#[derive(Debug)]
+#[must_use = "see `Fence`"]
+pub(crate) struct Minted {
+    /// The lease, where it follows the token.
+    _lease: Option<Fence>,
+}
 
 /// The name of the token of a connector.
 fn name(connector: &str) -> String {
@@ -72,7 +81,7 @@ pub(crate) fn user_let_in(
 }
 
 impl Connectors {
-    /// Gives a connector a token when it has none that its composer can use; whether something was changed. A user that is not let in gets none.
+    /// Gives a connector a token when it has none that its composer can use, and the lease with it. `None`: nothing was changed. A user that is not let in gets none.
     pub(crate) fn ensure_token(
         &self,
         tx: &mut Tx<'_>,
@@ -80,10 +89,33 @@ impl Connectors {
         connector: &Connector,
         managed: &mut Managed,
         composer: &Composer,
-    ) -> Result<bool, ConnectorError> {
+    ) -> Result<Option<Minted>, ConnectorError> {
         if !is_missing(tx, connector, managed, composer)? {
-            return Ok(false);
+            return Ok(None);
         }
+        let replaced = managed.token.as_ref().map(|token| token.token);
+        if !self.mint_token(tx, acting, connector, managed, composer)? {
+            return Ok(None);
+        }
+        let lease = match &managed.token {
+            Some(token) => {
+                let holder = format!("the composer `{}`", composer.name);
+                self.bind_lease(tx, connector, replaced, token.token, holder)?
+            }
+            None => None,
+        };
+        Ok(Some(Minted { _lease: lease }))
+    }
+
+    /// Makes a token for a managed connector and seals it for its composer; the one before ends. The lease stays where it is. `false`: its user is not let in.
+    pub(crate) fn mint_token(
+        &self,
+        tx: &mut Tx<'_>,
+        acting: &Acting<'_>,
+        connector: &Connector,
+        managed: &mut Managed,
+        composer: &Composer,
+    ) -> Result<bool, ConnectorError> {
         let Some(user) = user_let_in(tx, connector)? else {
             return Ok(false);
         };

@@ -233,22 +233,25 @@ impl Connectors {
     }
 
     fn mint_one(&self, acting: &Acting<'_>, id: &str) -> Result<(), ConnectorError> {
-        self.store.write(|tx| {
+        let minted = self.store.write(|tx| {
             let Some(mut connector) = tx.connector(id)? else {
-                return Ok(());
+                return Ok(None);
             };
             let Some(mut managed) = Managed::of(tx, &connector)? else {
-                return Ok(());
+                return Ok(None);
             };
             // the key may have changed in the meantime
             let Some(composer) = tx.composer(&managed.composer)? else {
-                return Ok(());
+                return Ok(None);
             };
-            if self.ensure_token(tx, acting, &connector, &mut managed, &composer)? {
+            let minted = self.ensure_token(tx, acting, &connector, &mut managed, &composer)?;
+            if minted.is_some() {
                 request::save(tx, &mut connector, &managed)?;
             }
-            Ok(())
-        })
+            Ok::<_, ConnectorError>(minted)
+        })?;
+        drop(minted);
+        Ok(())
     }
 
     /// Forgets what a composer of upstream's has removed by now: it does not say so.

@@ -8,7 +8,7 @@ use ferrocti_model::clock::Clock;
 use ferrocti_store::{StoreError, UserStatus, WorkStatus};
 use serde_json::json;
 
-use crate::support::Fixture;
+use crate::support::{Fixture, logs_in, password_of};
 
 fn registration(id: &str) -> Registration {
     Registration {
@@ -351,12 +351,12 @@ fn the_broker_lets_in_registered_connectors_with_their_own_password() {
         .connectors
         .register(&fixture.admin, registration("c"))
         .unwrap();
-    let password = fixture.connectors.broker_password(&connector);
-    assert!(fixture.connectors.is_broker_login("c", &password));
-    assert!(!fixture.connectors.is_broker_login("c", "wrong"));
+    let password = password_of(&fixture, &connector);
+    assert!(logs_in(&fixture, "c", &password));
+    assert!(!logs_in(&fixture, "c", "wrong"));
     connector.id = "d".to_owned();
-    let unregistered = fixture.connectors.broker_password(&connector);
-    assert!(!fixture.connectors.is_broker_login("d", &unregistered));
+    let unregistered = password_of(&fixture, &connector);
+    assert!(!logs_in(&fixture, "d", &unregistered));
 }
 
 #[test]
@@ -367,8 +367,8 @@ fn the_broker_lets_in_nobody_whose_account_is_locked() {
         .connectors
         .register(&feed, registration("c"))
         .unwrap();
-    let password = fixture.connectors.broker_password(&connector);
-    assert!(fixture.connectors.is_broker_login("c", &password));
+    let password = password_of(&fixture, &connector);
+    assert!(logs_in(&fixture, "c", &password));
     let patch = UserPatch {
         status: Some(UserStatus::Locked),
         ..UserPatch::default()
@@ -378,7 +378,7 @@ fn the_broker_lets_in_nobody_whose_account_is_locked() {
         .accounts
         .edit_user(&acting, &feed.user_id.to_string(), patch)
         .unwrap();
-    assert!(!fixture.connectors.is_broker_login("c", &password));
+    assert!(!logs_in(&fixture, "c", &password));
 }
 
 #[test]
@@ -393,8 +393,8 @@ fn who_lost_a_connector_neither_logs_in_for_it_nor_leaves_anything_in_its_queue(
         .connectors
         .register(&former, registration("c"))
         .unwrap();
-    let password = fixture.connectors.broker_password(&connector);
-    assert!(fixture.connectors.is_broker_login("c", &password));
+    let password = password_of(&fixture, &connector);
+    assert!(logs_in(&fixture, "c", &password));
     let message = Publish {
         body: "{}".into(),
         ..Publish::default()
@@ -413,7 +413,7 @@ fn who_lost_a_connector_neither_logs_in_for_it_nor_leaves_anything_in_its_queue(
         .unwrap();
     assert_eq!(heard.try_recv().unwrap(), "c");
     assert_eq!(fixture.connectors.depth("c").messages, 0);
-    assert!(!fixture.connectors.is_broker_login("c", &password));
-    let password = fixture.connectors.broker_password(&taken);
-    assert!(fixture.connectors.is_broker_login("c", &password));
+    assert!(!logs_in(&fixture, "c", &password));
+    let password = password_of(&fixture, &taken);
+    assert!(logs_in(&fixture, "c", &password));
 }

@@ -8,6 +8,8 @@ mod connectors;
 #[cfg(test)]
 mod declared;
 #[cfg(test)]
+mod lease;
+#[cfg(test)]
 mod managed;
 #[cfg(test)]
 mod site;

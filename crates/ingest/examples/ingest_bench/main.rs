@@ -303,6 +303,7 @@ fn connector(user: i64) -> Connector {
         last_ping: None,
         catalog_id: None,
         manager: None,
+        registered_token: None,
     }
 }
 

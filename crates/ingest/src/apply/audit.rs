@@ -56,6 +56,7 @@ pub fn tell(
     let acting = Acting {
         actor: &source.actor,
         applicant: from.applicant,
+        token: None,
         origin: from.origin,
     };
     let id = stored.internal.to_string();

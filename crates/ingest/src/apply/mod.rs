@@ -75,6 +75,7 @@ pub(crate) fn deliveries(
 ) -> Result<BatchFigures, StoreError> {
     let mut figures = BatchFigures::default();
     let mut marks: HashMap<Arc<str>, u64> = HashMap::new();
+    let mut counts: HashMap<Arc<str>, i64> = HashMap::new();
     let mut sources = Sources::default();
     let mut reports = Reports::default();
     let mut engine = Engine::new(tx);
@@ -90,6 +91,7 @@ pub(crate) fn deliveries(
             continue;
         }
         marks.insert(Arc::clone(&delivery.queue), delivery.seq);
+        *counts.entry(Arc::clone(&delivery.queue)).or_default() += 1;
         match &mut delivery.parcel {
             Err(undeliverable) => {
                 figures.dead_letters += 1;
@@ -118,7 +120,13 @@ pub(crate) fn deliveries(
                 if standing == Standing::Gone {
                     figures.dropped += 1;
                 } else {
-                    let source = match sources.of(engine.tx, parcel, delivery.seq)? {
+                    let (epoch, seq) = (delivery.epoch, delivery.seq);
+                    if let Some(fenced) =
+                        sources.fenced(engine.tx, &parcel.connector, epoch, seq)?
+                    {
+                        return Err(StoreError::BadFilter(fenced.to_string()));
+                    }
+                    let source = match sources.of(engine.tx, parcel, seq)? {
                         Ok(source) => source,
                         // the connector or its user has been deleted since the reader looked
                         Err(reason) => return Err(StoreError::BadFilter(reason.to_string())),
@@ -140,6 +148,7 @@ pub(crate) fn deliveries(
     reports.write(tx)?;
     for (queue, mark) in &marks {
         tx.set_queue_mark(queue, i64::try_from(*mark).unwrap_or(i64::MAX))?;
+        tx.count_messages(queue, counts.get(queue).copied().unwrap_or(0))?;
     }
     figures.objects = reports.tally;
     Ok(figures)
@@ -183,6 +192,8 @@ pub(crate) struct Sources {
     ignored: BTreeMap<Sender, Option<Arc<str>>>,
     /// The connectors of the works; `None`: there is no such work.
     works: HashMap<Arc<str>, Option<String>>,
+    /// By connector and epoch, the number from which on its messages do not count.
+    ends: HashMap<(Arc<str>, i64), Option<i64>>,
 }
 
 impl Sources {
@@ -203,6 +214,32 @@ impl Sources {
         })
     }
 
+    /// Why a message does not count: it was published as the connector after somebody else had taken over. The broker takes no such message; this is for the moment in
+    /// which it was not told yet.
+    pub(crate) fn fenced(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        connector: &Arc<str>,
+        epoch: Option<i64>,
+        seq: u64,
+    ) -> Result<Option<Reason>, StoreError> {
+        let Some(epoch) = epoch else {
+            return Ok(None);
+        };
+        let key = (Arc::clone(connector), epoch);
+        let end = match self.ends.get(&key) {
+            Some(end) => *end,
+            None => {
+                let end = snapshot.epoch_end(connector, epoch)?;
+                self.ends.insert(key, end);
+                end
+            }
+        };
+        Ok(end
+            .filter(|end| seq > end.unsigned_abs())
+            .map(|_| Reason::Fenced(connector.to_string())))
+    }
+
     fn of(
         &mut self,
         tx: &Tx<'_>,
@@ -215,10 +252,18 @@ impl Sources {
                 .entry(sender(parcel))
                 .or_insert_with(|| parcel.work.clone());
         }
+        let epoch = match parcel.epoch {
+            Some(epoch) => epoch,
+            None => tx.lease(&parcel.connector)?.epoch,
+        };
+        let mut origin = json!({"connector": &*parcel.connector, "work": parcel.work.as_deref(), "message": seq, "epoch": epoch});
+        if let Some(push) = parcel.push {
+            origin["push"] = push.into();
+        }
         Ok(behalf.map(|behalf| Source {
             rights: behalf.actor.fingerprint(),
             actor: behalf.actor,
-            origin: Some(json!({"connector": &*parcel.connector, "work": parcel.work.as_deref(), "message": seq}).to_string().into()),
+            origin: Some(origin.to_string().into()),
             connector: Some(Arc::clone(&parcel.connector)),
             work: parcel.work.clone(),
         }))

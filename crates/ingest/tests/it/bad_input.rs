@@ -103,7 +103,7 @@ fn a_pointer_to_what_another_connector_pushed_is_refused() {
     let bundle = json!({"type": "bundle", "objects": [malware(1, "Foo")]}).to_string();
     platform
         .ingest
-        .push_bundle(&platform.admin, "other", &bundle, None)
+        .push_bundle(&*platform.admin, "other", &bundle, None)
         .unwrap();
     platform.publish(CONNECTOR, br#"{"type":"pushed","push_id":1}"#.to_vec());
     platform.work_off();

@@ -136,7 +136,7 @@ fn a_pushed_bundle_whose_pointer_was_lost_is_queued_again() {
         json!({"type": "bundle", "objects": [malware(1, "Foo"), malware(2, "Bar")]}).to_string();
     let pushed = platform
         .ingest
-        .push_bundle(&platform.admin, CONNECTOR, &bundle, None)
+        .push_bundle(&*platform.admin, CONNECTOR, &bundle, None)
         .unwrap();
     platform
         .queues

@@ -377,6 +377,7 @@ fn connector(id: &str, user: i64) -> Connector {
         last_ping: None,
         catalog_id: None,
         manager: None,
+        registered_token: None,
     }
 }
 

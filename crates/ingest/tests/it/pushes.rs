@@ -14,7 +14,7 @@ fn a_push_announces_its_objects_before_it_returns() {
         json!({"type": "bundle", "objects": [malware(1, "Foo"), malware(2, "Bar")]}).to_string();
     let pushed = platform
         .ingest
-        .push_bundle(&platform.admin, CONNECTOR, &bundle, None)
+        .push_bundle(&*platform.admin, CONNECTOR, &bundle, None)
         .unwrap();
     assert_eq!(pushed.objects, 2);
     assert_eq!(
@@ -42,7 +42,7 @@ fn a_push_into_a_given_work_counts_there() {
     let bundle = json!({"type": "bundle", "objects": [malware(1, "Foo")]}).to_string();
     let pushed = platform
         .ingest
-        .push_bundle(&platform.admin, CONNECTOR, &bundle, Some(&work))
+        .push_bundle(&*platform.admin, CONNECTOR, &bundle, Some(&work))
         .unwrap();
     assert_eq!(pushed.work, work);
     platform.work_off();
@@ -56,7 +56,7 @@ fn what_cannot_be_pushed_is_refused_at_once() {
     let push = |connector: &str, bundle: &str, work: Option<&str>| {
         platform
             .ingest
-            .push_bundle(&platform.admin, connector, bundle, work)
+            .push_bundle(&*platform.admin, connector, bundle, work)
             .unwrap_err()
     };
     assert!(matches!(push(CONNECTOR, "{}", None), PushError::Bundle(_)));
@@ -158,7 +158,7 @@ fn a_pushed_bundle_has_the_rights_of_who_pushed_it() {
     );
     platform
         .ingest
-        .push_bundle(&analyst, "mighty", &bundle, None)
+        .push_bundle(&*analyst, "mighty", &bundle, None)
         .unwrap();
     platform.work_off();
     let found = platform.get(&id("malware", 1));

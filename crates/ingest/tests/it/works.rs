@@ -255,7 +255,7 @@ fn a_connector_cannot_count_in_the_work_of_another() {
     let bundle = json!({"type": "bundle", "objects": [malware(2, "Bar")]}).to_string();
     let refused = platform
         .ingest
-        .push_bundle(&actor, "c2", &bundle, Some(&work));
+        .push_bundle(&*actor, "c2", &bundle, Some(&work));
     assert!(matches!(
         refused,
         Err(ferrocti_ingest::PushError::WorkNotAlive(_))

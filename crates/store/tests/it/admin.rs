@@ -37,6 +37,7 @@ pub fn connector(id: &str) -> Connector {
         last_ping: None,
         catalog_id: None,
         manager: None,
+        registered_token: None,
     }
 }
 

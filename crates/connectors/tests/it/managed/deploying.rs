@@ -381,10 +381,22 @@ fn a_registration_keeps_what_the_platform_decided() {
         scope: vec!["report".to_owned()],
         ..Registration::default()
     };
+    // only its own token acts as it, not everything of its user
+    let lease = fixture
+        .store
+        .read(|snapshot| fixture.connectors.lease(snapshot, &connector.id))
+        .unwrap();
+    let token = fixture.managed(&connector.id).token.unwrap().token;
+    assert_eq!((lease.epoch, lease.token), (1, Some(token)));
+    let stranger = fixture.connectors.register(&own, registration.clone());
+    assert!(
+        matches!(stranger, Err(ConnectorError::Fenced(_))),
+        "{stranger:?}"
+    );
     let version = fixture.connectors.version();
     let registered = fixture
         .connectors
-        .register(&own, registration.clone())
+        .register(Acting::of(&own).with_token(token), registration.clone())
         .unwrap();
     assert_eq!(registered.name, "feed");
     assert_eq!(registered.version.as_deref(), Some("1.0.0"));
@@ -399,7 +411,7 @@ fn a_registration_keeps_what_the_platform_decided() {
     );
     let taken = fixture.connectors.register(&fixture.admin, registration);
     assert!(
-        matches!(taken, Err(ConnectorError::Refused(text)) if text.contains("managed")),
+        matches!(taken, Err(ConnectorError::Fenced(_))),
         "not even an administrator's token makes it another's"
     );
 }
@@ -409,11 +421,10 @@ fn a_managed_connector_is_active_only_while_it_shall_run() {
     let fixture = Fixture::open();
     let composer = fixture.composer("site-a");
     let connector = fixture.deployed("Feed");
-    let own = fixture.actor(connector.user.unwrap());
     let id = connector.id.as_str();
     let active = || is_active(&fixture.stored(id).unwrap(), fixture.clock.now());
     assert!(!active(), "never heard of");
-    fixture.connectors.ping(&own, id, None, None).unwrap();
+    fixture.ping(id, None);
     assert!(active());
     let connectors = &fixture.connectors;
     connectors
@@ -597,10 +608,7 @@ fn a_deleted_connector_leaves_a_tombstone_and_no_token() {
         .opened_value(&connector.id, "OPENCTI_TOKEN")
         .unwrap();
     let own = fixture.actor(connector.user.unwrap());
-    fixture
-        .connectors
-        .ping(&own, &connector.id, None, None)
-        .unwrap();
+    fixture.ping(&connector.id, None);
     fixture.connectors.delete(&own, &connector.id).unwrap();
     assert!(
         fixture.stored(&connector.id).is_some(),

@@ -206,6 +206,15 @@ impl Fixture {
         self.connectors.report(actor, composer, &report).unwrap();
     }
 
+    /// A sign of life of a managed connector, with its own token.
+    pub fn ping(&self, id: &str, info: Option<Value>) {
+        let managed = self.managed(id);
+        let token = managed.token.unwrap();
+        let own = self.actor(token.user);
+        let acting = Acting::of(&own).with_token(token.token);
+        self.connectors.ping(acting, id, None, info).unwrap();
+    }
+
     pub fn hash(&self, id: &str) -> String {
         self.view(id).hash
     }

@@ -163,8 +163,7 @@ fn what_a_composer_of_upstreams_says_becomes_a_state() {
         "nothing was heard of it"
     );
     fixture.clock.advance(1000);
-    let own = fixture.actor(connector.user.unwrap());
-    connectors.ping(&own, id, None, None).unwrap();
+    fixture.ping(id, None);
     assert_eq!(fixture.state(id).0, State::Running);
     let health = HealthReport {
         restarts: 4,
@@ -235,14 +234,13 @@ fn health_follows_what_the_platform_sees() {
     let actor = fixture.composer("site-a");
     let connector = fixture.deployed("Feed");
     let id = connector.id.as_str();
-    let own = fixture.actor(connector.user.unwrap());
     fixture.report(&actor, "site-a", running(id, &fixture.hash(id)));
     let now = fixture.clock.now();
     let info = json!({
         "run_and_terminate": false, "buffering": false, "queue_threshold": 500.0, "queue_messages_size": 0.0,
         "next_run_datetime": ferrocti_model::clock::format_date(now + 3_600_000), "last_run_datetime": ferrocti_model::clock::format_date(now),
     });
-    fixture.connectors.ping(&own, id, None, Some(info)).unwrap();
+    fixture.ping(id, Some(info));
     let health = || {
         let stored = fixture.stored(id).unwrap();
         fixture.view(id).health(&stored, fixture.clock.now())
@@ -251,7 +249,7 @@ fn health_follows_what_the_platform_sees() {
     assert_eq!((well.level, &well.reasons[..]), (Level::Green, &[][..]));
     assert_eq!(well.expected_next, Some(now + 3_600_000));
     fixture.clock.advance(3_600_000 + 11 * 60_000);
-    fixture.connectors.ping(&own, id, None, None).unwrap();
+    fixture.ping(id, None);
     fixture.report(&actor, "site-a", running(id, &fixture.hash(id)));
     let late = health();
     assert_eq!(late.level, Level::Amber);

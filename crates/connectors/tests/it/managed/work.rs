@@ -289,8 +289,7 @@ fn everything_that_a_composer_must_see_moves_the_counter() {
     let connector = fixture.deployed("Feed");
     let (admin, id) = (&fixture.admin, connector.id.as_str());
     moved("deploy");
-    let own = fixture.actor(connector.user.unwrap());
-    connectors.ping(&own, id, None, None).unwrap();
+    fixture.ping(id, None);
     moved("first ping");
     connectors
         .request(admin, id, RequestedStatus::Stopping)
@@ -314,12 +313,11 @@ fn everything_that_a_composer_must_see_moves_the_counter() {
     moved("approval");
     let other = fixture.deployed("Other");
     moved("deploy");
-    let own = fixture.actor(other.user.unwrap());
-    connectors.ping(&own, &other.id, None, None).unwrap();
+    fixture.ping(&other.id, None);
     moved("first ping");
     let still = connectors.version();
     fixture.clock.advance(40_000);
-    connectors.ping(&own, &other.id, None, None).unwrap();
+    fixture.ping(&other.id, None);
     fixture.report(
         &actor,
         "site-a",
@@ -328,7 +326,7 @@ fn everything_that_a_composer_must_see_moves_the_counter() {
     connectors.work_for(&actor, "site-a").unwrap();
     assert_eq!(connectors.version(), still, "what it knows is no news");
     fixture.clock.advance(61_000);
-    connectors.ping(&own, &other.id, None, None).unwrap();
+    fixture.ping(&other.id, None);
     assert!(
         connectors.version() > still,
         "a sign of life after silence is"
