@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tarfile
@@ -24,6 +25,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "docker-test-engine"
 DEAF = ["/bin/sh", "-c", "trap '' TERM; echo it runs; exec sleep 1000000"]
 #: Ends at once when asked to.
 OBEYS = ["/bin/sh", "-c", "echo it runs; exec sleep 1000000"]
+#: Seconds for an answer of the engine.
+PATIENCE = 60
 #: What the raw containers are made with: as the composer makes its own.
 HOST = {
     "RestartPolicy": {"Name": "no"},
@@ -35,12 +38,12 @@ HOST = {
 
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: str) -> None:
-        super().__init__("docker", timeout=120)
+        super().__init__("docker", timeout=PATIENCE)
         self.path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(120)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(self.path)
 
 
@@ -63,12 +66,16 @@ class Engine:
         return self
 
     def stop(self) -> None:
-        if self.socket:
+        """Ends it with everything in it, also when it hangs."""
+        with contextlib.suppress(OSError, RuntimeError, http.client.HTTPException):
             self.remove_all()
-        subprocess.run([str(SCRIPT), "stop", str(self.directory)], capture_output=True, timeout=600, check=False)
+            subprocess.run([str(SCRIPT), "stop", str(self.directory)], capture_output=True, timeout=120, check=False)
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         for line in Path("/proc/mounts").read_text().splitlines():
             if line.split()[1].startswith(f"{self.directory}/"):
-                subprocess.run(["umount", line.split()[1]], capture_output=True, check=False)
+                subprocess.run(["umount", "--lazy", line.split()[1]], capture_output=True, check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def ask(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
@@ -110,9 +117,16 @@ class Engine:
             list(pool.map(lambda n: self.run(f"{prefix}-{n}", image), range(number)))
 
     def stop_many(self, prefix: str, number: int, grace: int) -> None:
-        """All at once."""
+        """All at once. An engine under load loses an answer now and then; such a container is asked again, as everybody would."""
+
+        def one(n: int) -> None:
+            try:
+                self.ask("POST", f"/containers/{prefix}-{n}/stop?t={grace}")
+            except TimeoutError:
+                self.ask("POST", f"/containers/{prefix}-{n}/stop?t={grace}")
+
         with ThreadPoolExecutor(number) as pool:
-            list(pool.map(lambda n: self.ask("POST", f"/containers/{prefix}-{n}/stop?t={grace}"), range(number)))
+            list(pool.map(one, range(number)))
 
     def remove_all(self, label: str | None = None) -> None:
         """Removes containers, running or not, with the label or all."""
