@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
-use super::{COMPOSER, CONNECTOR, Docker, REVISION, client};
+use super::{
+    COMPOSER, CONNECTOR, Docker, REVISION,
+    client::{self, Client},
+};
 use crate::{
     Definition, Instance, Listing, Mount, Phase, Place, Restart, Secret, Source,
     orchestrator::{Failure, Foreign, Stats},
@@ -17,7 +20,7 @@ use crate::{
 /// The name by which containers reach the machine that they run on.
 const HOST: &str = "host.docker.internal";
 
-/// How many containers are asked for figures at a time.
+/// How many containers are asked about at a time.
 const AT_ONCE: usize = 25;
 
 /// The image and the command of a definition.
@@ -85,18 +88,6 @@ fn instance(container: &Value) -> Instance {
 }
 
 impl Docker {
-    async fn inspect(&self, handle: &str) -> Result<Option<Value>, Failure> {
-        let path = format!("/containers/{handle}/json");
-        let reply = self
-            .client
-            .ask(Method::GET, &path, None, client::SOON)
-            .await?;
-        match reply.status.as_u16() {
-            404 => Ok(None),
-            _ => reply.json().map(Some),
-        }
-    }
-
     /// A container that carries this composer's label under exactly this name.
     pub async fn own(&self, handle: &str) -> Result<Value, Failure> {
         let missing = || Failure::NotFound(handle.to_owned());
@@ -104,7 +95,7 @@ impl Docker {
         if handle.is_empty() || handle.starts_with('.') || !handle.chars().all(acceptable) {
             return Err(missing());
         }
-        let container = self.inspect(handle).await?.ok_or_else(missing)?;
+        let container = inspect(&self.client, handle).await?.ok_or_else(missing)?;
         let named = text(&container, "/Name").trim_start_matches('/') == handle;
         if named && label(&container, COMPOSER) == self.settings.composer {
             Ok(container)
@@ -127,44 +118,54 @@ impl Docker {
         let listed = self.listed(&[label]).await?;
         let ids: Vec<&str> = listed.iter().map(|entry| text(entry, "/Id")).collect();
         self.seen.keep(&ids);
-        self.looked_at(&listed).await
+        Ok(self.looked_at(&listed).await)
     }
 
-    /// Looks at the containers that something has happened to since they were looked at last. The engine has no answer for one that is just
-    /// being removed, which makes the listing incomplete.
-    async fn looked_at(&self, listed: &[Value]) -> Result<Listing, Failure> {
+    /// Looks at the containers that something has happened to since they were looked at last, several at a time, because many may end at once.
+    /// The engine has no answer for one that is just being removed, which makes the listing incomplete.
+    async fn looked_at(&self, listed: &[Value]) -> Listing {
         let mut listing = Listing::default();
+        let mut changed = Vec::new();
         for entry in listed {
             let (id, state) = (text(entry, "/Id"), text(entry, "/State"));
-            if let Some(known) = self.seen.get(id, state) {
-                listing.instances.push(known);
-                continue;
+            match self.seen.get(id, state) {
+                Some(known) => listing.instances.push(known),
+                None => changed.push(id),
             }
+        }
+        for ids in changed.chunks(AT_ONCE) {
             let begun = self.seen.now();
-            match self.inspect(id).await {
-                Ok(Some(container)) => {
-                    let found = instance(&container);
-                    let state = text(&container, "/State/Status");
-                    self.seen.note(id, begun, state, &found);
-                    listing.instances.push(found);
-                }
-                // one that has gone meanwhile is no fault
-                Ok(None) => {}
-                Err(failure) => {
-                    let why = failure.to_string();
-                    listing.incomplete.insert(Place::Containers, why);
-                }
+            let mut asked = JoinSet::new();
+            for id in ids {
+                let (client, id) = (self.client.clone(), (*id).to_owned());
+                asked.spawn(async move { (inspect(&client, &id).await, id) });
+            }
+            while let Some(answer) = asked.join_next().await {
+                let why = match answer {
+                    Ok((Ok(Some(container)), id)) => {
+                        let found = instance(&container);
+                        let state = text(&container, "/State/Status");
+                        self.seen.note(&id, begun, state, &found);
+                        listing.instances.push(found);
+                        continue;
+                    }
+                    // one that has gone meanwhile is no fault
+                    Ok((Ok(None), _)) => continue,
+                    Ok((Err(failure), _)) => failure.to_string(),
+                    Err(broken) => broken.to_string(),
+                };
+                listing.incomplete.insert(Place::Containers, why);
             }
         }
         listing.instances.sort_by(|a, b| a.handle.cmp(&b.handle));
-        Ok(listing)
+        listing
     }
 
     pub async fn adoptable(&self) -> Result<Vec<Foreign>, Failure> {
         let mut foreign = Vec::new();
         for entry in self.listed(&[]).await? {
             // what cannot be looked at cannot be adopted
-            if let Ok(Some(container)) = self.inspect(text(&entry, "/Id")).await
+            if let Ok(Some(container)) = inspect(&self.client, text(&entry, "/Id")).await
                 && label(&container, COMPOSER).is_empty()
                 && let Some(found) = self.foreign(&container).await?
             {
@@ -361,7 +362,7 @@ impl Docker {
             format!("{CONNECTOR}={}", own.connector),
         ];
         let listed = self.listed(&labels).await?;
-        let listing = self.looked_at(&listed).await?;
+        let listing = self.looked_at(&listed).await;
         if let Some(why) = listing.incomplete.get(&Place::Containers) {
             return Err(Failure::Unavailable(format!(
                 "whether another instance is alive cannot be seen: {why}"
@@ -452,5 +453,15 @@ impl Docker {
             cpu_millis: number("/cpu_stats/cpu_usage/total_usage") / 1_000_000,
             processes: number("/pids_stats/current"),
         })
+    }
+}
+
+/// What the engine knows of a container; `None`: there is no such container.
+async fn inspect(client: &Client, handle: &str) -> Result<Option<Value>, Failure> {
+    let path = format!("/containers/{handle}/json");
+    let reply = client.ask(Method::GET, &path, None, client::SOON).await?;
+    match reply.status.as_u16() {
+        404 => Ok(None),
+        _ => reply.json().map(Some),
     }
 }
