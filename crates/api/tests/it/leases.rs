@@ -16,8 +16,7 @@ const CLEAR: &str = "mutation D($id: ID!) { workEdit(id: $id) { delete } }";
 const PUSH: &str = "mutation B($id: String!, $bundle: String!, $work: String) { stixBundlePush(connectorId: $id, bundle: $bundle, work_id: $work) }";
 const DELETE: &str = "mutation D($id: ID!) { deleteConnector(id: $id) }";
 const SHOWN: &str = "query S($id: String!) { connector(id: $id) { fenced_calls lease { epoch bound holder settled } } connectorFenced(id: \"feed\") { what calls token agent } connectorLeaseEvents(id: \"feed\") { kind epoch detail } }";
-const BUNDLE: &str =
-    r#"{"type": "bundle", "id": "bundle--5f8c6a0a-64c0-4a3b-8a53-6a8c2f3c1d11", "objects": []}"#;
+const BUNDLE: &str = r#"{"type": "bundle", "id": "bundle--5f8c6a0a-64c0-4a3b-8a53-6a8c2f3c1d11", "objects": [{"type": "malware", "id": "malware--5f8c6a0a-64c0-4a3b-8a53-6a8c2f3c1d12", "name": "one", "is_family": false}]}"#;
 
 fn registration(id: &str) -> Value {
     json!({ "input": { "id": id, "name": "Feed", "type": "EXTERNAL_IMPORT", "scope": [] } })

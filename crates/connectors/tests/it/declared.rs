@@ -607,14 +607,15 @@ fn a_connector_that_runs_as_whoever_removes_it_is_removed_too() {
     );
     assert_eq!(site.apply(&file).failures, []);
     let (connector, _) = site.by_title("Feed two");
+    let token = site.fixture.managed(&connector.id).token.unwrap().token;
     let lives = ferrocti_connectors::Registration {
         id: connector.id,
         name: connector.name,
         connector_type: connector.kind,
         ..Default::default()
     };
-    let admin = &site.fixture.admin;
-    site.fixture.connectors.register(admin, lives).unwrap();
+    let acting = ferrocti_accounts::Acting::of(&site.fixture.admin).with_token(token);
+    site.fixture.connectors.register(acting, lives).unwrap();
     assert_eq!(site.apply("connectors: []").failures, []);
     assert!(site.titles().is_empty());
 }
