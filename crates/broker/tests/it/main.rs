@@ -8,6 +8,7 @@
 
 mod contract;
 mod crash;
+mod fence;
 mod harness;
 mod listener;
 mod model;

@@ -7,6 +7,7 @@ mod confidence;
 mod crash;
 mod derived;
 mod edit;
+mod fence;
 mod hashes;
 mod mail;
 mod platform;
