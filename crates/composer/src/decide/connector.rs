@@ -23,7 +23,7 @@ pub(super) fn wanted(
             track.rejected = None;
         }
         // what ended before this was asked for is no failure of what is asked for now
-        track.counted = last_run(there).filter(|(handle, _)| {
+        track.counted = last_run(there, track.started.as_deref()).filter(|(handle, _)| {
             let of = |i: &&&Instance| i.handle == *handle;
             there.iter().find(of).is_some_and(|i| !i.is_live())
         });
@@ -72,12 +72,13 @@ fn stopped(
     }
 }
 
-/// The run that was begun last: the instance and when it was started.
-fn last_run(there: &[&Instance]) -> Option<(String, Option<Millis>)> {
+/// The run that was begun last: the instance and when it was started. What was begun from here is remembered, because times tell it only
+/// as long as no clock is set back.
+fn last_run(there: &[&Instance], started: Option<&str>) -> Option<(String, Option<Millis>)> {
     there
         .iter()
         .filter(|i| i.started_at.is_some())
-        .max_by_key(|i| i.started_at)
+        .max_by_key(|i| (started == Some(i.handle.as_str()), i.started_at))
         .map(|i| (i.handle.clone(), i.started_at))
 }
 
@@ -129,7 +130,7 @@ impl Step<'_> {
             return;
         }
         // only the instance that was started last can have ended since
-        let Some(run) = last_run(self.there) else {
+        let Some(run) = last_run(self.there, self.track.started.as_deref()) else {
             return;
         };
         let Some(last) = self.there.iter().find(|i| i.handle == run.0) else {

@@ -42,6 +42,8 @@ pub struct Track {
     pub cleanup_not_before: Option<(Millis, u32)>,
     /// The run whose end was counted: the instance and when it was started.
     pub counted: Option<(String, Option<Millis>)>,
+    /// The instance that was started last; times alone do not tell it when a clock was set back.
+    pub started: Option<String>,
     /// How often it has ended by itself since it was asked for.
     pub ends: u32,
     /// The revisions that are there and have ended by themselves.
@@ -61,6 +63,10 @@ impl Memory {
         now: Millis,
     ) {
         let track = self.connectors.entry(connector.to_owned()).or_default();
+        // also when it failed: the answer may be lost and the deed done
+        if let Action::Start { handle } = action {
+            track.started = Some(handle.clone());
+        }
         match (action, outcome) {
             (Action::Pull { revision }, Ok(())) => {
                 track.prepared = Some(revision.clone());

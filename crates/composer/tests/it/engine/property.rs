@@ -144,16 +144,31 @@ async fn story(events: Vec<Event>) {
     }
 }
 
+fn tell(events: Vec<Event>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(story(events));
+}
+
+#[test]
+fn a_clock_that_is_set_back_hides_no_crash_loop() {
+    tell(vec![
+        Event::Define(0, 0),
+        Event::Pass(151),
+        Event::Define(0, 0),
+        Event::Clock(-3_419_946),
+        Event::Define(0, 3),
+    ]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_story_ends_as_asked_and_never_runs_anything_twice(events in prop::collection::vec(event(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(story(events));
+        tell(events);
     }
 }
