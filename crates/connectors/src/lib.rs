@@ -7,10 +7,12 @@ mod keys;
 pub mod lease;
 mod login;
 pub mod managed;
+mod registration;
 mod registry;
 pub mod state;
 
 pub use error::ConnectorError;
 pub use keys::PlatformKey;
 pub use login::BrokerLogin;
-pub use registry::{Connectors, Registration, is_active};
+pub use registration::Registration;
+pub use registry::{Connectors, is_active};

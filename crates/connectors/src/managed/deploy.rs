@@ -17,7 +17,8 @@ use crate::{
         define::{self, Values},
         request, tokens,
     },
-    registry::{audit, blank, check_id},
+    registration::check_id,
+    registry::{audit, blank},
 };
 
 /// Longest title of a connector, in characters.

@@ -362,7 +362,7 @@ fn differences(before: &Value, after: &Value) -> String {
         }
     }
     if what.is_empty() {
-        "nothing that can be seen".to_owned()
+        "nothing that is shown; a secret may differ".to_owned()
     } else {
         what.join(", ")
     }
@@ -429,7 +429,10 @@ mod tests {
         let before = json!({ "image": "a", "version": "1", "configuration": [{ "key": "A", "value": "1" }, { "key": "B", "value": "2" }] });
         let after = json!({ "image": "a", "version": "2", "configuration": [{ "key": "A", "value": "1" }, { "key": "C", "value": "3" }] });
         assert_eq!(differences(&before, &after), "C, B, version");
-        assert_eq!(differences(&before, &before), "nothing that can be seen");
+        assert_eq!(
+            differences(&before, &before),
+            "nothing that is shown; a secret may differ"
+        );
     }
 
     #[test]
