@@ -62,7 +62,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(0.05):
-            self.most = max(self.most, len(managed.processes(self.connector_id)))
+            self._count()
             try:
                 state = self.platform.post("query S($id: String!) { connector(id: $id) { manager_state } }", {"id": self.connector_id}).json()
                 found = (state.get("data") or {}).get("connector")
@@ -71,6 +71,9 @@ class Watch:
             if found and found["manager_state"] not in self.states[-1:]:
                 self.states.append(found["manager_state"])
 
+    def _count(self) -> None:
+        self.most = max(self.most, len(managed.processes(self.connector_id)))
+
     def __enter__(self) -> Watch:
         self._thread.start()
         return self
@@ -78,6 +81,8 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        # what is over sooner than the first look counts too
+        self._count()
 
 
 # --- life --------------------------------------------------------------------------------------------------------------------------
